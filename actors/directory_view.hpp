@@ -1,0 +1,94 @@
+#pragma once
+
+#include "messages/chain.hpp"
+#include "storage/directory_store.hpp"
+#include "storage/postgres/stores.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace tillstream {
+
+/// What a request's key allows.
+struct principal {
+  storage::key_role role = storage::key_role::till;
+  /// The till's branch.
+  std::string branch_id;
+};
+
+/// The node's copy of chain, API keys and catalogue. Immutable; the DIRECTORY
+/// replaces it as a whole.
+class directory {
+public:
+  explicit directory(const storage::directory_snapshot& snapshot);
+
+  const chain_ptr& shops() const {
+    return shops_;
+  }
+  const storage::catalog_ptr& products() const {
+    return products_;
+  }
+  int64_t version() const {
+    return version_;
+  }
+
+  /// @returns the branch's clock, or null when the chain lacks the branch.
+  const branch_clock* clock(std::string_view branch_id) const;
+
+  /// Looks up who presents `secret` (the text after `Bearer `): its SHA-256
+  /// finds the entry, the digests are then compared in constant time.
+  std::optional<principal> authenticate(std::string_view secret) const;
+
+private:
+  chain_ptr shops_;
+  storage::catalog_ptr products_;
+  std::map<std::string, branch_clock, std::less<>> clocks_;
+  struct key_entry {
+    sha256_digest digest;
+    principal who;
+  };
+  /// By the first eight bytes of the digest.
+  std::multimap<uint64_t, key_entry> keys_;
+  int64_t version_ = 0;
+};
+
+using directory_ptr = std::shared_ptr<const directory>;
+
+/// Where the current directory and the database clock's offset are found, from
+/// any thread.
+class directory_view {
+public:
+  /// Null until the first reading.
+  directory_ptr get() const {
+    return std::atomic_load(&current_);
+  }
+
+  void set(directory_ptr next) {
+    std::atomic_store(&current_, std::move(next));
+  }
+
+  /// The database's clock, estimated: ours plus the offset last measured.
+  timestamp now() const {
+    return wall_clock_now()
+           + std::chrono::milliseconds{offset_ms_.load()};
+  }
+
+  void set_offset(std::chrono::milliseconds offset) {
+    offset_ms_ = offset.count();
+  }
+
+private:
+  directory_ptr current_;
+  std::atomic<int64_t> offset_ms_{0};
+};
+
+using directory_view_ptr = std::shared_ptr<directory_view>;
+
+} // namespace tillstream

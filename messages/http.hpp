@@ -1,0 +1,93 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+/// @file messages/http.hpp
+/// A request and its answer, free of the library that carries them.
+
+namespace tillstream {
+
+using header_list = std::vector<std::pair<std::string, std::string>>;
+
+/// A request that passed the framing checks of the edge.
+struct http_request {
+  std::string method;
+  /// Percent-decoded, without the query. Begins with `/`.
+  std::string path;
+  /// Percent-decoded, in order; a name may come more than once.
+  header_list query;
+  /// Names in lower case, in order.
+  header_list headers;
+  std::string body;
+  /// The edge stopped reading: the body would exceed
+  /// `limits::body_bytes_max`. `body` is empty, and the connection closes
+  /// after the answer.
+  bool body_too_large = false;
+  /// The peer is on the loopback interface.
+  bool from_loopback = false;
+
+  /// @returns the header's only value; nothing when it is absent or comes more
+  ///          than once.
+  std::optional<std::string_view> header(std::string_view name) const;
+};
+
+struct http_reply {
+  int status = 200;
+  std::string content_type = "application/json";
+  header_list headers;
+  std::string body;
+};
+
+/// One request that waits for its answer.
+///
+/// The edge hands it to the GATEWAY as a message. `reply` may be called from
+/// any thread, once; an exchange that dies unanswered answers `500` itself, so
+/// that no connection waits for ever.
+class http_exchange {
+public:
+  explicit http_exchange(http_request x) : request(std::move(x)) {
+    // nop
+  }
+
+  virtual ~http_exchange() = default;
+
+  virtual void reply(http_reply x) = 0;
+
+  http_request request;
+};
+
+using http_exchange_ptr = std::shared_ptr<http_exchange>;
+using http_request_ptr = std::shared_ptr<const http_request>;
+
+/// An error of the contract's table (RFC 9457).
+struct problem {
+  int status = 500;
+  /// Stable name: `type` is `/problems/<name>`.
+  std::string name;
+  std::string detail;
+  /// Further members, as rendered JSON values, e.g. `errors`.
+  header_list members;
+  header_list headers;
+};
+
+/// Renders `application/problem+json`. `title` comes from the name.
+http_reply render_problem(const problem& x, std::string_view trace_id);
+
+/// The W3C trace context of a request.
+struct trace_context {
+  /// The header's value: as received when valid, else made here.
+  std::string traceparent;
+  /// Its 32 hexadecimal digits.
+  std::string trace_id;
+};
+
+/// Reads `traceparent` (W3C Trace Context, level 1); makes one when it is
+/// missing or not valid.
+trace_context take_trace(const http_request& request);
+
+} // namespace tillstream

@@ -1,0 +1,66 @@
+#pragma once
+
+#include "messages/time.hpp"
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+
+namespace tillstream {
+
+/// A UUID (RFC 9562), in network byte order, so that `<` orders version 7 by
+/// time and PostgreSQL orders it the same way.
+struct uuid {
+  std::array<uint8_t, 16> bytes{};
+
+  friend auto operator<=>(const uuid&, const uuid&) = default;
+};
+
+/// Renders lower-case `8-4-4-4-12`.
+std::string to_string(const uuid& x);
+
+/// Reads the 36-character form, either case; nothing else (no braces, no
+/// `urn:`). @returns nothing when `text` is not a UUID.
+std::optional<uuid> parse_uuid(std::string_view text);
+
+/// Tells whether `x` is a version 4 UUID of the RFC's variant.
+bool is_uuid4(const uuid& x);
+
+/// The time inside a version 7 UUID. @pre version 7
+timestamp uuid7_time(const uuid& x);
+
+/// The smallest version 7 UUID of the millisecond `t`: a partition bound.
+uuid uuid7_floor(timestamp t);
+
+/// Makes UUIDs. Not thread-safe: one for each thread.
+class uuid_source {
+public:
+  /// Seeds from the operating system.
+  uuid_source();
+
+  /// For tests: the same seed gives the same UUIDs.
+  explicit uuid_source(uint64_t seed);
+
+  uuid v4();
+
+  /// Later calls give larger UUIDs within a millisecond, and as long as `t`
+  /// does not go back (RFC 9562, 6.2, method 1: a 12-bit counter).
+  uuid v7(timestamp t);
+
+private:
+  std::mt19937_64 prng_;
+  int64_t last_ms_ = -1;
+  uint32_t counter_ = 0;
+};
+
+} // namespace tillstream
+
+template <>
+struct std::hash<tillstream::uuid> {
+  size_t operator()(const tillstream::uuid& x) const noexcept;
+};

@@ -1,0 +1,50 @@
+#pragma once
+
+#include "messages/chain.hpp"
+#include "storage/aggregate_store.hpp"
+#include "storage/directory_store.hpp"
+#include "storage/outbox_store.hpp"
+#include "storage/purchase_store.hpp"
+
+#include <caf/expected.hpp>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+/// @file storage/postgres/stores.hpp
+/// Opens the stores on PostgreSQL. Each opens one session, on the calling
+/// thread, with the time-outs of `limits.hpp`. `errc::unavailable` when the
+/// server cannot be reached.
+
+namespace tillstream::storage {
+
+/// Names and categories by product id; shared, replaced, never changed.
+using catalog = std::map<std::string, catalog_product, std::less<>>;
+using catalog_ptr = std::shared_ptr<const catalog>;
+
+/// What a purchase store needs besides its session: read for every batch.
+struct reference_data {
+  chain_ptr shops;
+  catalog_ptr products;
+};
+
+using reference_source = std::function<reference_data()>;
+
+caf::expected<purchase_store_ptr>
+open_purchase_store(const std::string& dsn, reference_source reference);
+
+caf::expected<purchase_reader_ptr> open_purchase_reader(const std::string& dsn);
+
+caf::expected<outbox_store_ptr> open_outbox_store(const std::string& dsn);
+
+caf::expected<directory_store_ptr> open_directory_store(const std::string& dsn);
+
+caf::expected<aggregate_store_ptr>
+open_aggregate_store(const std::string& dsn);
+
+caf::expected<lake_plan_store_ptr>
+open_lake_plan_store(const std::string& dsn);
+
+} // namespace tillstream::storage
