@@ -21,6 +21,8 @@ struct principal {
   storage::key_role role = storage::key_role::till;
   /// The till's branch.
   std::string branch_id;
+  /// Which key it is: the rate limit counts by it.
+  uuid key_id;
 };
 
 /// The node's copy of chain, API keys and catalogue. Immutable; the DIRECTORY
@@ -76,8 +78,7 @@ public:
 
   /// The database's clock, estimated: ours plus the offset last measured.
   timestamp now() const {
-    return wall_clock_now()
-           + std::chrono::milliseconds{offset_ms_.load()};
+    return wall_clock_now() + std::chrono::milliseconds{offset_ms_.load()};
   }
 
   void set_offset(std::chrono::milliseconds offset) {

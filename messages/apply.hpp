@@ -45,6 +45,9 @@ struct apply_outcome {
   /// Whether the request was in the transaction. If not, `epoch` was stale:
   /// the shard stops.
   bool owned = false;
+  /// Not in the transaction although the epoch holds (`owned` is false): the
+  /// branch stood elsewhere than `before`. The shard loads its state again.
+  bool moved = false;
   branch_cursor cursor;
   /// Sums of the really new events.
   branch_delta added;
@@ -87,6 +90,9 @@ struct chunk_request {
     loyal,
     /// `known_events`: which of `event_ids` the event log has.
     known_events,
+    /// `subset_customers`: distinct customers of `branch_ids` together, per
+    /// day of `from`..`to`. `apply_no` is 0: it belongs to no one branch.
+    subset_customers,
   };
   kind what = kind::hours;
   std::string branch_id;
@@ -94,6 +100,10 @@ struct chunk_request {
   calendar_day to;
   std::string product_id;
   std::vector<uuid> event_ids;
+  std::vector<std::string> branch_ids;
+  /// Either empty, or for each of `branch_ids` the last minute of the business
+  /// day that counts.
+  std::vector<int> until_minutes;
 };
 
 /// Sales and first visits of one minute.
@@ -122,6 +132,7 @@ struct chunk {
   /// Best by revenue; ties: purchases, then id.
   std::vector<loyal_customer> by_revenue;
   std::vector<uuid> known_events;
+  std::map<calendar_day, int64_t> subset_customers;
 };
 
 struct ownership {
@@ -130,6 +141,7 @@ struct ownership {
   int64_t epoch = 0;
 };
 
+using ownerships_ptr = std::shared_ptr<const std::vector<ownership>>;
 using apply_outcome_ptr = std::shared_ptr<const apply_outcome>;
 using branch_state_ptr = std::shared_ptr<const branch_state>;
 using chunk_ptr = std::shared_ptr<const chunk>;

@@ -12,6 +12,12 @@
 #include <string_view>
 #include <vector>
 
+namespace date {
+
+class time_zone;
+
+} // namespace date
+
 namespace tillstream {
 
 /// A shop of the chain.
@@ -57,7 +63,8 @@ bool valid_branch_id(std::string_view id);
 struct business_time {
   /// The date in the branch's zone, shifted by its day start.
   calendar_day day;
-  /// The instant at which the local clock hour began.
+  /// The instant at which the local clock hour began: full, or where a shift
+  /// of the clock set it into the hour.
   timestamp hour;
   /// Minutes of the local clock since the day start, 0..1439. On the day that
   /// has an hour twice, both fall on the same minutes.
@@ -80,11 +87,12 @@ public:
 
   /// First instant of a business day; the day ends where the next begins, so
   /// a day has 23, 24 or 25 hours. A day start that the clock skips counts
-  /// from the instant of the skip.
+  /// from the instant of the skip; of one that it shows twice the first counts.
   timestamp begin_of(calendar_day day) const;
 
 private:
-  const void* zone_ = nullptr; // date::time_zone, kept out of this header
+  /// Lives as long as the process.
+  const date::time_zone* zone_ = nullptr;
   int day_start_minutes_ = 0;
 };
 

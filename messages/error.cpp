@@ -1,7 +1,6 @@
 #include "messages/error.hpp"
 
 #include <caf/atom.hpp>
-#include <caf/deep_to_string.hpp>
 #include <caf/message.hpp>
 #include <caf/sec.hpp>
 
@@ -45,7 +44,7 @@ std::string describe(const caf::error& err) {
     if (context.match_element<std::string>(i))
       result += context.get_as<std::string>(i);
     else
-      result += caf::deep_to_string(context);
+      result += context.stringify(i);
   }
   return result;
 }

@@ -70,7 +70,7 @@ struct analytics_question {
 
 using analytics_question_ptr = std::shared_ptr<const analytics_question>;
 
-// The shard's side of a question; see actors/aggregate_shard.hpp.
+// The shard's side of a question; see messages/questions.hpp.
 struct shard_question;
 struct shard_answer;
 using shard_question_ptr = std::shared_ptr<const shard_question>;
@@ -105,6 +105,7 @@ CAF_BEGIN_TYPE_ID_BLOCK(tillstream_types, caf::first_custom_type_id)
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::analytics_question_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::shard_question_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::shard_answer_ptr))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::ownerships_ptr))
 
 CAF_END_TYPE_ID_BLOCK(tillstream_types)
 
@@ -133,6 +134,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::timestamp)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::analytics_question_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::shard_question_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::shard_answer_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::ownerships_ptr)
 
 // Atoms: ten characters at most.
 namespace tillstream::atom {

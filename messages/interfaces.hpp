@@ -96,7 +96,13 @@ using aggregate_reader_actor = caf::typed_actor<
   // Loads a branch's state.
   caf::replies_to<atom::load, std::string>::with<branch_state_ptr>,
   // Loads a piece of a branch's tables.
-  caf::replies_to<atom::load, chunk_request>::with<chunk_ptr>>;
+  caf::replies_to<atom::load, chunk_request>::with<chunk_ptr>,
+  // Takes the branches for a node; replies with all that the node owns.
+  caf::replies_to<atom::update, std::string, strings_ptr>::with<ownerships_ptr>,
+  // Gives up all that a node owns.
+  caf::replies_to<atom::close, std::string>::with<bool>,
+  // Tells whether a session is open.
+  caf::replies_to<atom::ready>::with<readiness>>;
 
 /// The AGGREGATE SHARD interface: one branch.
 using aggregate_shard_actor = caf::typed_actor<
@@ -128,6 +134,8 @@ using shards_actor = caf::typed_actor<
   // The chain changed: starts shards for these branches.
   caf::reacts_to<atom::update, strings_ptr>,
   caf::replies_to<atom::ready>::with<readiness>,
+  // Ends the shards and hands their branches back; true when that is done.
+  caf::replies_to<atom::drain>::with<bool>,
   // INTERNAL: Restarts shards whose backoff is over.
   caf::reacts_to<atom::tick>>;
 
@@ -161,5 +169,12 @@ using lake_archiver_actor = caf::typed_actor<
 using janitor_actor = caf::typed_actor<
   // INTERNAL: Does its round.
   caf::reacts_to<atom::tick>>;
+
+/// The ROOT SUPERVISOR interface.
+using root_supervisor_actor = caf::typed_actor<
+  // Ends all top-level actors, stage by stage; true when all ended in time.
+  caf::replies_to<atom::close>::with<bool>,
+  // INTERNAL: The grace period of this stage is over.
+  caf::reacts_to<atom::tick, uint64_t>>;
 
 } // namespace tillstream

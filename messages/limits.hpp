@@ -30,6 +30,14 @@ constexpr size_t body_bytes_max = 64 * 1024;
 /// Depth of a JSON document. A purchase needs 3.
 constexpr size_t json_depth_max = 32;
 
+/// Broken rules that one answer lists. 200 lines with all of their four fields
+/// wrong fit; a flood of made-up fields is cut.
+constexpr size_t field_errors_max = 1000;
+/// Branches of a chain file: three times the largest chain we design for.
+constexpr size_t branches_max = 10'000;
+/// Bytes of an event: the largest payload that nats-server takes by default.
+constexpr size_t event_bytes_max = 1024 * 1024;
+
 // -- the HTTP edge ------------------------------------------------------------
 
 /// Bytes of a request's header section: nginx's default for one buffer.
@@ -41,6 +49,27 @@ constexpr size_t connections_max = 4096;
 constexpr auto request_deadline = 15s;
 /// A connection that says nothing is closed.
 constexpr auto keep_alive_max = 75s;
+/// Connections above `connections_max` that are being told so; more than that
+/// are closed without a word.
+constexpr size_t refusals_max = 64;
+/// The gateway answers within `query_answer_max` and a little: an exchange
+/// that is open for longer was forgotten.
+constexpr auto exchange_answer_max = 30s;
+/// From an answer's first byte to its last: the largest answer at 1 MB/s.
+constexpr auto reply_write_max = 30s;
+/// After an early answer we read on for a while, so that the peer gets to see
+/// it instead of a reset connection (RFC 9112, 9.6).
+constexpr auto linger_max = 1s;
+constexpr size_t linger_bytes_max = 1024 * 1024;
+/// How long `/readyz` waits for a part to tell.
+constexpr auto ready_wait_max = 1s;
+/// Bytes of an API key as sent; ours have about 60.
+constexpr size_t api_key_bytes_max = 128;
+/// The dashboard's files are held in memory.
+constexpr size_t web_file_bytes_max = 4 * 1024 * 1024;
+constexpr size_t web_files_max = 256;
+/// Known customers of one page.
+constexpr size_t customers_page_max = 1000;
 
 // -- writing purchases --------------------------------------------------------
 
@@ -62,6 +91,18 @@ constexpr auto write_answer_max = 10s;
 /// transaction must not stall the others. A commit of another writer is done
 /// in a few milliseconds.
 constexpr auto lock_timeout = 100ms;
+/// The same for the parts of a batch that met a held lock, and for keys that
+/// were held a moment ago: enough to tell that somebody still holds them.
+constexpr auto contended_lock_timeout = 5ms;
+/// How long a key that was held is kept apart from its neighbours.
+constexpr auto held_key_age_max = 5s;
+/// Held keys that a store remembers; each has a till behind it.
+constexpr size_t held_keys_max = 1024;
+/// Held keys that one batch tries again, each for `contended_lock_timeout`.
+constexpr size_t held_keys_tried_max = 8;
+/// Transactions that one batch may lose to held locks while it looks for the
+/// held ones: 5 held keys of 500 purchases, or 320 ms.
+constexpr size_t contended_attempts_max = 64;
 constexpr auto statement_timeout = 10s;
 /// Frees what a frozen node holds.
 constexpr auto idle_in_transaction_timeout = 2s;
@@ -98,6 +139,36 @@ constexpr size_t shard_batch_max = 1000;
 constexpr size_t backlog_ids_max = 20'000;
 /// Recently applied event ids a shard remembers for `?after=`.
 constexpr size_t recent_ids_max = 4096;
+/// Rows of the chunks that a shard holds for the dashboard: hours of a year,
+/// two periods of 10,000 products and the rankings fit, in about 6 MB.
+constexpr size_t shard_chunk_rows_max = 40'000;
+/// A chunk that nobody asked for in this time goes.
+constexpr auto shard_chunk_idle_max = 10min;
+/// Questions that wait in a shard until it has loaded what they need.
+constexpr size_t shard_questions_max = 256;
+/// Those who wait in a shard with `?after=`. Each costs a promise for 2 s.
+constexpr size_t after_waiters_max = 1024;
+/// Shards of a node that load their state at the same time.
+constexpr size_t shard_starts_max = 16;
+/// How long a shard waits for the database before it tries again: above
+/// `statement_timeout` and the queue of the readers.
+constexpr auto shard_load_max = 30s;
+/// How long a shard waits for a commit before it loads its state again.
+constexpr auto apply_answer_max = 30s;
+/// A branch that has pending events and hears nothing opens its deliveries
+/// again after this time, then after twice as long, up to `stall_max`.
+constexpr auto stall_min = 10s;
+constexpr auto stall_max = 2min;
+/// How often a shard compares the stream's incarnation with its own. The
+/// readings of all shards of a second are one.
+constexpr auto incarnation_check_interval = 10s;
+constexpr auto stream_state_age_max = 1s;
+/// A note may be on its way for as long as a commit may take; twice that is
+/// where a shard begins to look for what it does not know of.
+constexpr auto backlog_margin = 1min;
+/// Event ids of one look into the event log.
+constexpr size_t known_events_max = 1000;
+
 /// Days of minute buckets and first visits kept: last week's same day, and a
 /// zone's width on both sides.
 constexpr int minute_days = 10;
@@ -112,6 +183,13 @@ constexpr size_t answer_rows_max = 200'000;
 constexpr size_t rank_max = 1000;
 /// How long `?after=` waits.
 constexpr auto after_wait_max = 2s;
+/// Questions of the dashboard that a node works on at once; each answer may be
+/// megabytes.
+constexpr size_t questions_in_flight_max = 256;
+/// How long the shards may take for their parts.
+constexpr auto shard_answer_max = 5s;
+/// Branches that one question may name.
+constexpr size_t question_parameters_max = 10'000;
 /// How long a question may take at all.
 constexpr auto query_answer_max = 10s;
 
@@ -127,10 +205,23 @@ constexpr int partitions_ahead_days = 7;
 /// A revoked key stops working within 5 s: reading twice in that time.
 constexpr auto key_refresh_interval = 2s;
 
+// -- CSV files ----------------------------------------------------------------
+
+/// Bytes of one field: a quote that is never closed must not swallow the file.
+constexpr size_t csv_field_bytes_max = 64 * 1024;
+/// Bytes of one record, quotes and separators included.
+constexpr size_t csv_record_bytes_max = 1024 * 1024;
+
 static_assert(publish_in_flight_max <= relay_queue_max);
 static_assert(branch_fetch_max <= pending_events_max);
 static_assert(shard_batch_max <= apply_batch_max);
 static_assert(write_wait_max < write_answer_max);
+static_assert(write_answer_max < exchange_answer_max);
+static_assert(query_answer_max + after_wait_max < exchange_answer_max);
 static_assert(write_batch_max <= purchases_in_flight_max);
+static_assert(contended_lock_timeout < lock_timeout);
+static_assert(held_key_age_max > write_wait_max);
+static_assert(shard_answer_max + after_wait_max < query_answer_max);
+static_assert(csv_field_bytes_max < csv_record_bytes_max);
 
 } // namespace tillstream::limits

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 
 namespace tillstream::log {
@@ -14,9 +15,17 @@ std::atomic<level> threshold{level::info};
 
 constexpr std::string_view names[] = {"debug", "info", "warning", "error"};
 
+bool is_control(char c) {
+  return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+}
+
+bool needs_quotes(char c) {
+  return c == ' ' || c == '"' || c == '=' || c == '\\' || is_control(c);
+}
+
 void append_value(std::string& out, std::string_view value) {
   if (!value.empty()
-      && value.find_first_of(" \"=\n\r\t\\") == std::string_view::npos) {
+      && std::none_of(value.begin(), value.end(), needs_quotes)) {
     out += value;
     return;
   }
@@ -24,8 +33,9 @@ void append_value(std::string& out, std::string_view value) {
   for (char c : value) {
     if (c == '"' || c == '\\')
       out += '\\';
-    // A value from outside must not start a line of its own.
-    if (static_cast<unsigned char>(c) < 0x20)
+    // A value from outside must neither start a line of its own nor speak to
+    // the terminal.
+    if (is_control(c))
       out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     else
       out += c;

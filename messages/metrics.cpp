@@ -15,9 +15,9 @@ void histogram::observe(uint64_t value) {
   sum_.fetch_add(value, std::memory_order_relaxed);
 }
 
-metrics_registry::family& metrics_registry::get_family(std::string_view name,
-                                                       std::string_view help,
-                                                       std::string_view type) {
+metrics_registry::family&
+metrics_registry::get_family(std::string_view name, std::string_view help,
+                             std::string_view type) {
   auto i = families_.find(name);
   if (i == families_.end()) {
     i = families_.emplace(std::string{name}, family{}).first;
@@ -27,12 +27,11 @@ metrics_registry::family& metrics_registry::get_family(std::string_view name,
   return i->second;
 }
 
-counter& metrics_registry::get_counter(std::string_view name,
-                                       std::string_view help,
-                                       std::string_view labels) {
+counter&
+metrics_registry::get_counter(std::string_view name, std::string_view help,
+                              std::string_view labels) {
   std::lock_guard guard{mutex_};
-  auto& slot
-    = get_family(name, help, "counter").counters[std::string{labels}];
+  auto& slot = get_family(name, help, "counter").counters[std::string{labels}];
   if (slot == nullptr)
     slot = &counters_.emplace_back();
   return *slot;
@@ -47,9 +46,9 @@ gauge& metrics_registry::get_gauge(std::string_view name, std::string_view help,
   return *slot;
 }
 
-histogram& metrics_registry::get_histogram(std::string_view name,
-                                           std::string_view help, double scale,
-                                           std::string_view labels) {
+histogram&
+metrics_registry::get_histogram(std::string_view name, std::string_view help,
+                                double scale, std::string_view labels) {
   std::lock_guard guard{mutex_};
   auto& slot
     = get_family(name, help, "histogram").histograms[std::string{labels}];
@@ -78,9 +77,9 @@ void render_histogram(std::string& out, const std::string& name,
   uint64_t total = 0;
   for (size_t i = 0; i < histogram::bucket_count; ++i) {
     total += h.bucket(i);
-    out += fmt::format("{}_bucket{{{}{}le=\"{}\"}} {}\n", name, labels, comma,
-                       static_cast<double>(uint64_t{1} << i) / h.scale(),
-                       total);
+    out
+      += fmt::format("{}_bucket{{{}{}le=\"{}\"}} {}\n", name, labels, comma,
+                     static_cast<double>(uint64_t{1} << i) / h.scale(), total);
   }
   total += h.bucket(histogram::bucket_count);
   out += fmt::format("{}_bucket{{{}{}le=\"+Inf\"}} {}\n", name, labels, comma,

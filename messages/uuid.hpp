@@ -31,6 +31,9 @@ std::optional<uuid> parse_uuid(std::string_view text);
 /// Tells whether `x` is a version 4 UUID of the RFC's variant.
 bool is_uuid4(const uuid& x);
 
+/// Tells whether `x` is a version 7 UUID of the RFC's variant.
+bool is_uuid7(const uuid& x);
+
 /// The time inside a version 7 UUID. @pre version 7
 timestamp uuid7_time(const uuid& x);
 
@@ -54,6 +57,9 @@ public:
 
 private:
   std::mt19937_64 prng_;
+  /// What the last call asked for, and what it got: the latter runs ahead when
+  /// a millisecond is full.
+  int64_t asked_ms_ = -1;
   int64_t last_ms_ = -1;
   uint32_t counter_ = 0;
 };

@@ -37,13 +37,17 @@ public:
   /// Takes every branch that `node` does not own yet: epoch plus one,
   /// committed before this returns. @returns all that `node` owns now.
   virtual caf::expected<std::vector<ownership>>
-  take(const std::string& node, const std::vector<std::string>& branch_ids)
-    = 0;
+  take(const std::string& node, const std::vector<std::string>& branch_ids) = 0;
 
   virtual caf::expected<void> release(const std::string& node) = 0;
 
   /// The database's clock.
   virtual caf::expected<timestamp> now() = 0;
+
+  /// Deletes up to `rows_max` rows that no answer needs any more: minutes of
+  /// days before `limits::minute_days`. @returns how many; `rows_max` means
+  /// that there may be more.
+  virtual caf::expected<int64_t> prune(int64_t rows_max) = 0;
 };
 
 using aggregate_store_ptr = std::unique_ptr<aggregate_store>;

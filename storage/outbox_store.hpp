@@ -20,6 +20,9 @@ struct outbox_floor {
   /// it holds ('snapshot-safe').
   int64_t candidate = 0;
   uint64_t candidate_xid = 0;
+  /// INTERNAL: which life of the stored mark `seq` belongs to. Another one, as
+  /// after `republish` on any node, starts again at the stored mark.
+  int64_t generation = 0;
 };
 
 struct outbox_backlog {
@@ -40,7 +43,8 @@ public:
   fetch(const std::vector<int64_t>& seqs) = 0;
 
   /// Reads up to `limit` rows in status NEW from `floor` on, in order of
-  /// `seq`, and moves the floor up where that is safe.
+  /// `seq`, and moves the floor up where that is safe. A fresh `outbox_floor`
+  /// starts where the relays before it came to.
   virtual caf::expected<std::vector<outbox_note>> poll(outbox_floor& floor,
                                                        size_t limit)
     = 0;

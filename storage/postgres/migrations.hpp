@@ -38,7 +38,7 @@ maintain_partitions(const std::string& dsn, std::string_view schema,
 /// What is wrong with a server for our purpose: `fsync`, `full_page_writes`,
 /// `synchronous_commit` off, a version below 15, a schema of another version.
 /// Each sentence says how to mend it. Empty: all is well.
-caf::expected<std::vector<std::string>> check_server(const std::string& dsn,
-                                                     std::string_view schema);
+caf::expected<std::vector<std::string>>
+check_server(const std::string& dsn, std::string_view schema);
 
 } // namespace tillstream::storage

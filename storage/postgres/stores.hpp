@@ -41,10 +41,8 @@ caf::expected<outbox_store_ptr> open_outbox_store(const std::string& dsn);
 
 caf::expected<directory_store_ptr> open_directory_store(const std::string& dsn);
 
-caf::expected<aggregate_store_ptr>
-open_aggregate_store(const std::string& dsn);
+caf::expected<aggregate_store_ptr> open_aggregate_store(const std::string& dsn);
 
-caf::expected<lake_plan_store_ptr>
-open_lake_plan_store(const std::string& dsn);
+caf::expected<lake_plan_store_ptr> open_lake_plan_store(const std::string& dsn);
 
 } // namespace tillstream::storage

@@ -48,6 +48,10 @@ public:
   virtual std::string analytics_dsn() const = 0;
   /// Any other database on the same server; created when missing.
   virtual caf::expected<std::string> database(const std::string& name) = 0;
+  /// The same as a copy of the database `from`, to which nobody may be
+  /// connected meanwhile: much faster than migrating again.
+  virtual caf::expected<std::string>
+  copy_database(const std::string& name, const std::string& from) = 0;
   /// `nats://tillstream:…@127.0.0.1:PORT`
   virtual std::string nats_url() const = 0;
 

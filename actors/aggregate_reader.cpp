@@ -1,0 +1,106 @@
+#include "actors/aggregate_reader.hpp"
+
+#include "actors/fault_point.hpp"
+#include "actors/system_config.hpp"
+#include "messages/error.hpp"
+#include "messages/log.hpp"
+#include "messages/metrics.hpp"
+
+#include <caf/stateful_actor.hpp>
+
+#include <cassert>
+#include <chrono>
+#include <memory>
+#include <utility>
+
+namespace tillstream {
+
+namespace {
+
+using self_pointer
+  = aggregate_reader_actor::stateful_pointer<aggregate_reader_state>;
+
+constexpr std::string_view log_lost = "reader-session-lost";
+
+histogram& latency() {
+  static auto& instance = metrics().get_histogram(
+    "tillstream_analytics_read_seconds", "Reads of the analytics tables.", 1e6);
+  return instance;
+}
+
+/// Runs `f` on an open store; a session that failed is thrown away.
+template <class F>
+auto with_store(self_pointer self, F f) -> decltype(f(*self->state.store)) {
+  fault_point("aggregate-reader.read");
+  auto& store = self->state.store;
+  if (!store.open(self->clock().now()))
+    return caf::make_error(errc::unavailable, describe(store.error()));
+  auto begin = std::chrono::steady_clock::now();
+  auto result = f(*store);
+  auto took = std::chrono::steady_clock::now() - begin;
+  latency().observe(static_cast<uint64_t>(
+    std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
+  if (!result
+      && (result.error() == errc::unavailable
+          || result.error() == errc::in_doubt)) {
+    log::warning(log_lost, {{"error", describe(result.error())}});
+    store.drop(self->clock().now(), result.error());
+  }
+  return result;
+}
+
+/// Moves what a store gave into a message.
+template <class T>
+caf::result<std::shared_ptr<const T>> share(caf::expected<T> x) {
+  if (!x)
+    return std::move(x.error());
+  return std::make_shared<const T>(std::move(*x));
+}
+
+using storage::aggregate_store;
+
+caf::result<bool> release(self_pointer self, const std::string& node) {
+  auto result = with_store(
+    self, [&](aggregate_store& store) { return store.release(node); });
+  if (!result)
+    return std::move(result.error());
+  return true;
+}
+
+readiness tell(self_pointer self) {
+  auto& store = self->state.store;
+  auto is_open = store.open(self->clock().now());
+  return {self->state.name, is_open, is_open ? "" : describe(store.error())};
+}
+
+} // namespace
+
+aggregate_reader_actor::behavior_type
+aggregate_reader(self_pointer self, aggregate_reader_options options) {
+  assert(options.open_store);
+  install_handlers(self);
+  self->state.options = std::move(options);
+  self->state.store
+    = {self->state.options.open_store, self->state.options.seed};
+  return {
+    [self](atom::load, const std::string& branch_id) {
+      return share(with_store(
+        self, [&](aggregate_store& store) { return store.load(branch_id); }));
+    },
+    [self](atom::load, const chunk_request& what) {
+      return share(with_store(
+        self, [&](aggregate_store& store) { return store.load_chunk(what); }));
+    },
+    [self](atom::update, const std::string& node, const strings_ptr& branches) {
+      return share(with_store(self, [&](aggregate_store& store) {
+        return store.take(node, *branches);
+      }));
+    },
+    [self](atom::close, const std::string& node) {
+      return release(self, node);
+    },
+    [self](atom::ready) { return tell(self); },
+  };
+}
+
+} // namespace tillstream

@@ -1,0 +1,203 @@
+#pragma once
+
+#include "actors/backlog.hpp"
+#include "actors/backoff.hpp"
+#include "actors/branch_inbox.hpp"
+#include "actors/branch_memory.hpp"
+#include "messages/interfaces.hpp"
+#include "messages/limits.hpp"
+#include "messages/questions.hpp"
+
+#include <caf/actor_clock.hpp>
+#include <caf/local_actor.hpp>
+#include <caf/timespan.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+#include <caf/typed_response_promise.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tillstream {
+
+/// Tuning and surroundings of an AGGREGATE SHARD.
+struct aggregate_shard_options {
+  std::string branch_id = {};
+
+  /// As the ownership was taken with.
+  int64_t epoch = 0;
+
+  /// The branch's clock.
+  branch_clock clock = {};
+
+  /// The generations of this shard's deliveries are above, and below those of
+  /// any later shard of the branch.
+  uint64_t generation = 0;
+
+  stream_consumer_actor consumer = {};
+  aggregate_writer_actor writer = {};
+  aggregate_reader_actor reader = {};
+  purchase_reader_actor purchases = {};
+  outbox_relay_actor relay = {};
+
+  /// The database's clock.
+  std::function<timestamp()> now = nullptr;
+
+  /// Messages fetched and not yet applied.
+  size_t fetch_max = limits::branch_fetch_max;
+
+  /// Events of one apply.
+  size_t batch_max = limits::shard_batch_max;
+
+  /// Rows of all chunks.
+  size_t chunk_rows_max = limits::shard_chunk_rows_max;
+
+  backlog_limits pending = {};
+
+  /// Notes that the PURCHASE READER gives at most; that many mean that there
+  /// may be more.
+  size_t notes_max = limits::backlog_ids_max;
+
+  /// Seeds the backoff's jitter.
+  uint64_t seed = random_seed();
+};
+
+/// State of an AGGREGATE SHARD.
+struct aggregate_shard_state {
+  using time_point = caf::actor_clock::time_point;
+
+  /// See the drawing below.
+  enum class phase : uint8_t { loading, opening, live };
+
+  /// What is under way with the analytics database. At most one at a time, so
+  /// that memory and tables are equal whenever a chunk is loaded.
+  enum class work : uint8_t { none, applying, adopting, reading };
+
+  /// How far the outbox has been compared with what we know.
+  enum class sync : uint8_t { due, reading, checking, done };
+
+  /// A question whose chunks are being loaded.
+  struct asked {
+    shard_question_ptr question;
+    caf::typed_response_promise<shard_answer_ptr> promise;
+    time_point deadline;
+  };
+
+  /// Somebody waits for an event.
+  struct waiter {
+    uuid event_id;
+    caf::typed_response_promise<bool> promise;
+    time_point deadline;
+    /// The event log must be asked: it may have been applied long ago.
+    bool check = false;
+  };
+
+  aggregate_shard_state() = default;
+
+  /// Answers whoever still waits, and takes the branch out of the metrics.
+  ~aggregate_shard_state();
+
+  static inline const char* name = "aggregate-shard";
+
+  aggregate_shard_options options;
+
+  std::optional<branch_memory> memory;
+  std::optional<branch_inbox> inbox;
+  backlog pending;
+
+  phase at = phase::loading;
+  work busy = work::none;
+
+  // -- loading
+  std::optional<backoff> load_wait;
+  /// A `load` is on its way to ourselves.
+  bool load_sent = false;
+
+  // -- the stream
+  std::optional<backoff> open_wait;
+  uint64_t generation = 0;
+  /// Not before this.
+  time_point open_at;
+  /// STREAM CONSUMER or relay were asked and have not answered.
+  bool open_asked = false;
+  /// What STREAM CONSUMER said last while `opening`.
+  std::optional<stream_state> stream;
+  /// The relay publishes again what the broker forgot of this life.
+  std::string republished_for;
+  std::string alarmed_for;
+  time_point checked_at;
+  /// Last sign of life from the stream.
+  time_point heard_at;
+  caf::timespan stall_wait = limits::stall_min;
+
+  // -- applying
+  std::vector<branch_inbox::message> batch;
+  /// Whether the next work is a question's, if there is any.
+  bool questions_first = false;
+
+  // -- who waits
+  std::deque<asked> questions;
+  std::vector<waiter> waiters;
+
+  // -- the backlog
+  sync sync_at = sync::due;
+  /// Tells the answer that counts from those of earlier rounds.
+  uint64_t sync_round = 0;
+  std::optional<backoff> sync_wait;
+  time_point sync_due_at;
+  /// Whether `pending` is what the tables say.
+  bool synced = false;
+  /// Read from the outbox, to be compared with the event log.
+  std::vector<outbox_note> notes;
+  std::optional<timestamp> notes_next;
+  time_point reconciled_at;
+  bool reconcile_due = false;
+
+  // -- time
+  time_point next_tick;
+  time_point idle_chunks_at;
+  int64_t shown_pending = 0;
+};
+
+/// One branch's analytics: takes its events in stream order, has them applied
+/// exactly once, and answers its part of every question from memory.
+///
+///                load          state of the stream
+///   ┌─> loading ──────> opening ──────────────────> live ──┐
+///   │                  ^    │  ^                     │     │
+///   │  no connection   └────┘  │  gap, redelivery,   │     │
+///   │                          └─────────────────────┘     │
+///   │        apply failed or in doubt, chunk does not fit  │
+///   └──────────────────────────────────────────────────────┘
+///
+/// - Promise: events are applied in the order of the branch's subject, each
+///   once; acknowledged after the commit; memory changes only after a known
+///   COMMIT. Either one apply or one load of a chunk is in flight, never both.
+/// - The broker forgot: when the stream is another than the cursor's, or ends
+///   before it, that is an alarm; the relay publishes again what is missing,
+///   and only then the cursor moves into the new life of the stream. A crash
+///   in between does it all again; the event log drops what comes twice.
+/// - Thread: cooperative; no handler blocks.
+/// - Limits: `fetch_max` messages, `backlog_ids_max` pending ids,
+///   `shard_questions_max` questions, `after_waiters_max` waiters,
+///   `shard_chunk_rows_max` rows of chunks.
+/// - Failure: a failed apply drops the memory and loads it again with backoff;
+///   questions are then answered `errc::unavailable`. A stale epoch ends the
+///   actor with `errc::not_owner`; SHARDS takes the branch again, or not. An
+///   event that can't be read goes to the quarantine and stops nobody.
+/// @param self The actor handle.
+/// @param options Moved into the state.
+aggregate_shard_actor::behavior_type aggregate_shard(
+  aggregate_shard_actor::stateful_pointer<aggregate_shard_state> self,
+  aggregate_shard_options options);
+
+/// Starts a shard as a child of `parent`.
+aggregate_shard_actor spawn_aggregate_shard(caf::local_actor* parent,
+                                            aggregate_shard_options options);
+
+} // namespace tillstream

@@ -1,0 +1,135 @@
+#include "actors/backlog.hpp"
+
+#include <algorithm>
+#include <unordered_set>
+#include <utility>
+
+namespace tillstream {
+
+void backlog::add(const outbox_note& note) {
+  if (recent_.count(note.event_id) > 0 || is_pending(note.event_id))
+    return;
+  // Once one is counted only, all later ones are: the outbox gives them back
+  // in order, and nothing is held and counted at once.
+  if (unread_ || pending_.size() >= bounds_.ids_max) {
+    count_only(note);
+    return;
+  }
+  pending_.emplace(note.event_id, entry{note.recorded_at, note.seq});
+  by_age_.emplace(note.recorded_at, note.event_id);
+  seqs_.insert(note.seq);
+}
+
+void backlog::count_only(const outbox_note& note) {
+  if (!unread_ || note.recorded_at < *unread_)
+    unread_ = note.recorded_at;
+  if (counted_only_ == 0 || note.seq < first_counted_only_)
+    first_counted_only_ = note.seq;
+  ++counted_only_;
+  if (refilling_ && arrivals_.size() < bounds_.ids_max) {
+    arrivals_.push_back(note);
+    arrivals_.back().payload = nullptr;
+  }
+}
+
+void backlog::take(const uuid& event_id, int64_t seq) {
+  auto i = pending_.find(event_id);
+  if (i != pending_.end()) {
+    by_age_.erase({i->second.recorded_at, event_id});
+    seqs_.erase(i->second.seq);
+    pending_.erase(i);
+  } else if (counted_only_ > 0 && seq >= first_counted_only_) {
+    --counted_only_;
+  }
+}
+
+void backlog::apply(const uuid& event_id, int64_t seq) {
+  if (recent_.count(event_id) > 0)
+    return;
+  take(event_id, seq);
+  remember(event_id, true);
+}
+
+void backlog::remove(const uuid& event_id, int64_t seq) {
+  if (recent_.count(event_id) > 0)
+    return;
+  take(event_id, seq);
+  remember(event_id, false);
+}
+
+void backlog::remember(const uuid& event_id, bool applied) {
+  recent_.emplace(event_id, applied);
+  recent_order_.push_back(event_id);
+  if (recent_order_.size() <= bounds_.recent_max)
+    return;
+  raise_horizon(uuid7_time(recent_order_.front()));
+  recent_.erase(recent_order_.front());
+  recent_order_.pop_front();
+}
+
+void backlog::raise_horizon(timestamp t) {
+  horizon_ = std::max(horizon_, t);
+}
+
+std::optional<int64_t> backlog::seq_of(const uuid& event_id) const {
+  auto i = pending_.find(event_id);
+  if (i == pending_.end())
+    return std::nullopt;
+  return i->second.seq;
+}
+
+std::optional<timestamp> backlog::oldest() const {
+  if (!by_age_.empty())
+    return by_age_.begin()->first;
+  if (counted_only_ > 0)
+    return unread_;
+  return std::nullopt;
+}
+
+std::optional<int64_t> backlog::lowest_seq() const {
+  if (!seqs_.empty())
+    return *seqs_.begin();
+  if (counted_only_ > 0)
+    return first_counted_only_;
+  return std::nullopt;
+}
+
+void backlog::begin_refill() {
+  refilling_ = true;
+  arrivals_.clear();
+}
+
+void backlog::refill(const std::vector<outbox_note>& notes,
+                     std::optional<timestamp> next) {
+  auto arrivals = std::exchange(arrivals_, {});
+  // Too many came meanwhile to be held: they are in the outbox.
+  if (!next && arrivals.size() >= bounds_.ids_max)
+    next = arrivals.front().recorded_at;
+  refilling_ = false;
+  unread_.reset();
+  counted_only_ = 0;
+  for (const auto& note : notes)
+    add(note);
+  if (next)
+    unread_ = unread_ ? std::min(*unread_, *next) : *next;
+  // What was read may be counted only, so that `add` would not know it again.
+  std::unordered_set<uuid> read;
+  for (const auto& note : notes)
+    read.insert(note.event_id);
+  for (const auto& note : arrivals)
+    if (read.count(note.event_id) == 0)
+      add(note);
+}
+
+std::vector<uuid> backlog::oldest_ids(size_t count) const {
+  std::vector<uuid> result;
+  result.reserve(std::min(count, by_age_.size()));
+  for (const auto& [when, id] : by_age_) {
+    if (result.size() == count)
+      break;
+    result.push_back(id);
+  }
+  return result;
+}
+
+} // namespace tillstream

@@ -1,0 +1,87 @@
+#include "actors/commands/commands.hpp"
+#include "actors/commands/endpoints.hpp"
+
+#include "messages/csv.hpp"
+#include "messages/error.hpp"
+#include "storage/postgres/stores.hpp"
+
+#include <fstream>
+#include <iostream>
+
+namespace tillstream::commands {
+
+namespace {
+
+namespace po = boost::program_options;
+
+/// Products of one import: a shop has thousands, a chain tens of thousands.
+constexpr size_t catalog_products_max = 1'000'000;
+
+command_options catalog_options() {
+  command_options result{"catalog import FILE.csv"};
+  auto add = result.flags.add_options();
+  add("config", po::value<std::string>(), "settings file");
+  add("data-dir", po::value<std::string>(),
+      "the servers of the `up` that runs there");
+  add("action", po::value<std::string>(), "import");
+  add("file", po::value<std::string>(),
+      "CSV with the header product_id,name,category");
+  result.positional.add("action", 1);
+  result.positional.add("file", 1);
+  return result;
+}
+
+/// Reads the whole file. @throws usage_error naming the line
+std::vector<storage::catalog_product> read_catalog(const std::string& path) {
+  std::ifstream in{path, std::ios::binary};
+  if (!in)
+    throw usage_error("cannot read " + path);
+  csv_reader reader{in};
+  if (!reader.expect_header({"product_id", "name", "category"}))
+    throw usage_error(path + ": " + reader.error());
+  std::vector<storage::catalog_product> result;
+  std::vector<std::string> fields;
+  while (reader.next(fields)) {
+    if (fields[0].empty())
+      throw usage_error(path + ": line " + std::to_string(reader.line())
+                        + ": product_id is empty");
+    if (result.size() == catalog_products_max)
+      throw usage_error(path + ": more than "
+                        + std::to_string(catalog_products_max) + " products");
+    result.push_back({fields[0], fields[1], fields[2]});
+  }
+  if (!reader.error().empty())
+    throw usage_error(path + ": " + reader.error());
+  return result;
+}
+
+int catalog(const parsed_command& command) {
+  if (command.values.count("action") == 0
+      || command.get<std::string>("action") != "import"
+      || command.values.count("file") == 0)
+    throw usage_error("catalog: import FILE.csv");
+  auto products = read_catalog(command.get<std::string>("file"));
+  auto node_settings = command.node;
+  locate_servers(command, node_settings);
+  auto store = storage::open_directory_store(node_settings.oltp_dsn);
+  auto report = [](const caf::error& err) {
+    std::cerr << "tillstream: " << describe(err) << std::endl;
+    return failed;
+  };
+  if (!store)
+    return report(store.error());
+  auto imported = (*store)->import_catalog(products);
+  if (!imported)
+    return report(imported.error());
+  std::cout << "imported " << *imported << " products" << std::endl;
+  return done;
+}
+
+} // namespace
+
+command catalog_command() {
+  return {"catalog", "import FILE.csv",
+          "load names and categories of products", catalog_options, catalog};
+}
+
+} // namespace tillstream::commands

@@ -1,0 +1,120 @@
+#include "actors/commands/commands.hpp"
+#include "actors/commands/endpoints.hpp"
+#include "actors/commands/preparation.hpp"
+
+#include "messages/error.hpp"
+#include "storage/postgres/stores.hpp"
+
+#include <fmt/format.h>
+
+#include <iostream>
+
+namespace tillstream::commands {
+
+namespace {
+
+namespace po = boost::program_options;
+
+command_options key_options() {
+  command_options result{"key create | list | revoke ID"};
+  auto add = result.flags.add_options();
+  add("config", po::value<std::string>(), "settings file");
+  add("data-dir", po::value<std::string>(),
+      "the servers of the `up` that runs there");
+  add("role", po::value<std::string>(), "create: till, owner, operator");
+  add("branch", po::value<std::string>()->default_value(""),
+      "create: the till's branch");
+  add("label", po::value<std::string>()->default_value(""),
+      "create: a name for people");
+  add("action", po::value<std::string>(), "create, list, revoke");
+  add("key-id", po::value<std::string>(), "revoke: which");
+  result.positional.add("action", 1);
+  result.positional.add("key-id", 1);
+  return result;
+}
+
+int report(const caf::error& err) {
+  std::cerr << "tillstream: " << describe(err) << std::endl;
+  return failed;
+}
+
+int create(const parsed_command& command, storage::directory_store& store) {
+  if (command.values.count("role") == 0)
+    throw usage_error("key create: --role till, owner or operator");
+  auto role = storage::parse_key_role(command.get<std::string>("role"));
+  if (!role)
+    throw usage_error("key create: --role till, owner or operator");
+  auto branch_id = command.get<std::string>("branch");
+  if ((*role == storage::key_role::till) == branch_id.empty())
+    throw usage_error("key create: a till's key, and only that, is for a "
+                      "--branch");
+  if (!branch_id.empty()) {
+    auto known = store.load();
+    if (!known)
+      return report(known.error());
+    if (known->shops.find(branch_id) == nullptr)
+      throw usage_error("key create: the chain has no branch '" + branch_id
+                        + "'");
+  }
+  auto secret
+    = create_key(store, *role, branch_id, command.get<std::string>("label"));
+  if (!secret)
+    return report(secret.error());
+  std::cout << *secret << std::endl;
+  std::cerr << "This is the only time that the key is shown." << std::endl;
+  return done;
+}
+
+int list(storage::directory_store& store) {
+  auto keys = store.list_keys();
+  if (!keys)
+    return report(keys.error());
+  constexpr auto row = "{:36}  {:8}  {:16}  {:24}  {:24}  {}\n";
+  std::cout << fmt::format(row, "id", "role", "branch", "created", "revoked",
+                           "label");
+  for (const auto& key : *keys)
+    std::cout << fmt::format(row, to_string(key.key_id), to_string(key.role),
+                             key.branch_id.empty() ? "-" : key.branch_id,
+                             to_rfc3339(key.created_at),
+                             key.revoked_at ? to_rfc3339(*key.revoked_at) : "-",
+                             key.label);
+  return done;
+}
+
+int revoke(const parsed_command& command, storage::directory_store& store) {
+  if (command.values.count("key-id") == 0)
+    throw usage_error("key revoke: which? `key list` shows the ids");
+  auto id = parse_uuid(command.get<std::string>("key-id"));
+  if (!id)
+    throw usage_error("key revoke: that is no key id; `key list` shows them");
+  if (auto revoked = store.revoke_key(*id); !revoked)
+    return report(revoked.error());
+  std::cout << "revoked; every node refuses it within 5 seconds" << std::endl;
+  return done;
+}
+
+int key(const parsed_command& command) {
+  auto action = command.values.count("action") > 0
+                  ? command.get<std::string>("action")
+                  : std::string{};
+  if (action != "create" && action != "list" && action != "revoke")
+    throw usage_error("key: create, list or revoke");
+  auto node_settings = command.node;
+  locate_servers(command, node_settings);
+  auto store = storage::open_directory_store(node_settings.oltp_dsn);
+  if (!store)
+    return report(store.error());
+  if (action == "create")
+    return create(command, **store);
+  return action == "list" ? list(**store) : revoke(command, **store);
+}
+
+} // namespace
+
+command key_command() {
+  return {"key",
+          "create --role ROLE [--branch ID] [--label TEXT] | list | revoke ID",
+          "API keys of tills, owners and operators", key_options, key};
+}
+
+} // namespace tillstream::commands

@@ -1,0 +1,34 @@
+#pragma once
+
+#include "actors/settings.hpp"
+#include "storage/event_stream.hpp"
+#include "storage/directory_store.hpp"
+
+#include <caf/expected.hpp>
+
+#include <functional>
+#include <string>
+
+/// @file actors/commands/preparation.hpp
+/// What must be there before a node starts: schemas, chain, keys.
+
+namespace tillstream::commands {
+
+/// The node's settings as the broker's client needs them.
+storage::nats_settings nats_settings_of(const settings& node);
+
+/// Migrates both databases, attaches partitions, and writes the chain: from
+/// `chain_file` when given, else the default one where none is stored yet.
+/// Safe to repeat and from two nodes at once.
+/// @param progress Told each step.
+caf::expected<void>
+prepare_databases(const settings& node, const std::string& chain_file,
+                  const std::function<void(const std::string&)>& progress);
+
+/// Makes a key and stores its digest. @returns the secret, to be shown once.
+caf::expected<std::string> create_key(storage::directory_store& store,
+                                      storage::key_role role,
+                                      const std::string& branch_id,
+                                      const std::string& label);
+
+} // namespace tillstream::commands

@@ -1,0 +1,60 @@
+#include "actors/commands/commands.hpp"
+#include "actors/commands/endpoints.hpp"
+#include "actors/commands/signals.hpp"
+#include "actors/commands/watch.hpp"
+
+#include "actors/node.hpp"
+#include "messages/error.hpp"
+
+#include <chrono>
+#include <iostream>
+
+namespace tillstream::commands {
+
+namespace {
+
+using namespace std::chrono_literals;
+namespace po = boost::program_options;
+
+command_options serve_options() {
+  command_options result{"serve"};
+  auto add = result.flags.add_options();
+  add("config", po::value<std::string>(), "settings file");
+  add("data-dir", po::value<std::string>(),
+      "join the servers of the `up` that runs there");
+  return result;
+}
+
+int serve(const parsed_command& command) {
+  stop_signals signals;
+  auto node_settings = command.node;
+  locate_servers(command, node_settings);
+  give_up end;
+  auto running = node::start(
+    node_settings, [&end](std::string why) { end.tell(std::move(why)); });
+  if (!running) {
+    std::cerr << "tillstream: " << describe(running.error()) << std::endl;
+    return failed;
+  }
+  std::cout << "Tillstream is ready: http://" << node_settings.listen_address
+            << ":" << (*running)->port() << std::endl;
+  auto code = done;
+  while (!signals.wait(200ms)) {
+    if (end.happened()) {
+      std::cerr << "tillstream: giving up: " << end.reason() << std::endl;
+      code = failed;
+      break;
+    }
+  }
+  signals.release();
+  return (*running)->stop() ? code : failed;
+}
+
+} // namespace
+
+command serve_command() {
+  return {"serve", "--config FILE | --data-dir DIR --port N",
+          "one node against servers that already run", serve_options, serve};
+}
+
+} // namespace tillstream::commands

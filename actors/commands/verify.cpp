@@ -1,0 +1,104 @@
+#include "actors/commands/commands.hpp"
+#include "actors/commands/endpoints.hpp"
+#include "actors/commands/preparation.hpp"
+
+#include "messages/error.hpp"
+#include "messages/event.hpp"
+#include "messages/json.hpp"
+#include "storage/event_stream.hpp"
+#include "storage/postgres/verify_store.hpp"
+
+#include <iostream>
+
+namespace tillstream::commands {
+
+namespace {
+
+namespace po = boost::program_options;
+
+command_options verify_options() {
+  command_options result{"verify"};
+  auto add = result.flags.add_options();
+  add("config", po::value<std::string>(), "settings file");
+  add("data-dir", po::value<std::string>(),
+      "the servers of the `up` that runs there");
+  add("wait", po::value<std::string>()->default_value("30s"),
+      "how long to wait until nothing is pending");
+  add("differences-max", po::value<size_t>()->default_value(100),
+      "how many differences to print");
+  return result;
+}
+
+/// The event id of a message, or nothing for what is no event.
+std::optional<uuid> event_id_of(json_document& document,
+                                std::string_view payload) {
+  if (!document.parse(payload).empty())
+    return std::nullopt;
+  const auto* id = document.root().find("id");
+  if (id == nullptr || !id->is(json_value::kind::string))
+    return std::nullopt;
+  return parse_uuid(id->text);
+}
+
+storage::stream_scanner make_scanner(const storage::nats_settings& broker) {
+  return [broker](const std::function<void(const uuid&)>& visit) {
+    json_document document;
+    return storage::scan_stream(broker, [&](std::string_view, uint64_t,
+                                            std::string_view payload) {
+      if (auto id = event_id_of(document, payload))
+        visit(*id);
+    });
+  };
+}
+
+void print(const storage::verify_report& x) {
+  std::cout << "purchases " << x.purchases << ", items " << x.items
+            << ", outbox rows " << x.outbox_rows << ", events in the stream "
+            << x.stream_events << ", logged " << x.logged_events
+            << ", aggregate rows " << x.aggregate_rows << ", late " << x.late
+            << ", quarantined " << x.quarantined << std::endl;
+  for (const auto& difference : x.differences)
+    std::cout << "DIFFERENT: " << difference << std::endl;
+  auto shown = static_cast<int64_t>(x.differences.size());
+  if (x.differences_count > shown)
+    std::cout << "and " << x.differences_count - shown << " more" << std::endl;
+  std::cout << (x.equal() ? "all is equal" : "NOT equal") << std::endl;
+}
+
+int verify(const parsed_command& command) {
+  auto node_settings = command.node;
+  locate_servers(command, node_settings);
+  auto broker = nats_settings_of(node_settings);
+  auto stream = storage::ensure_stream(broker);
+  if (!stream) {
+    std::cerr << "tillstream: " << describe(stream.error()) << std::endl;
+    return failed;
+  }
+  storage::verify_options options;
+  options.wait_max
+    = std::chrono::seconds{parse_duration(command.get<std::string>("wait"))};
+  options.difference_max = command.get<size_t>("differences-max");
+  options.progress
+    = [](const std::string& step) { std::cout << step << std::endl; };
+  options.scan_stream = make_scanner(broker);
+  if (auto created = parse_rfc3339(stream->incarnation))
+    options.stream_since = *created;
+  auto report = storage::verify(node_settings.oltp_dsn,
+                                node_settings.analytics_dsn, options);
+  if (!report) {
+    std::cerr << "tillstream: " << describe(report.error()) << std::endl;
+    return failed;
+  }
+  print(*report);
+  return report->equal() ? done : failed;
+}
+
+} // namespace
+
+command verify_command() {
+  return {"verify", "[--wait T]",
+          "compare everything that is kept; exit 0 only if all is equal",
+          verify_options, verify};
+}
+
+} // namespace tillstream::commands

@@ -1,0 +1,132 @@
+#include "actors/directory_keeper.hpp"
+
+#include "messages/error.hpp"
+#include "messages/log.hpp"
+#include "messages/metrics.hpp"
+
+#include <cassert>
+#include <utility>
+
+namespace tillstream {
+
+namespace {
+
+using self_pointer = directory_actor::stateful_pointer<directory_keeper_state>;
+using std::chrono::duration_cast;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+constexpr auto offset_metric = "tillstream_database_clock_offset_ms";
+constexpr auto reloads_metric = "tillstream_directory_reloads_total";
+constexpr auto ready_metric = "tillstream_directory_ready";
+
+caf::error open_store(directory_keeper_state& state) {
+  if (state.store != nullptr)
+    return caf::none;
+  auto opened = state.options.open_store();
+  if (!opened)
+    return opened.error();
+  state.store = std::move(*opened);
+  assert(state.store != nullptr);
+  return caf::none;
+}
+
+/// Asks the database for its time. The answer belongs to the middle of the
+/// round trip, so a short one is worth more than a long one (Cristian, 1989).
+caf::error measure_offset(directory_keeper_state& state) {
+  auto sent = std::chrono::steady_clock::now();
+  auto before = wall_clock_now();
+  auto theirs = state.store->now();
+  if (!theirs)
+    return theirs.error();
+  auto round_trip
+    = duration_cast<microseconds>(std::chrono::steady_clock::now() - sent);
+  // What was measured long ago loses its worth: clocks drift, and are set.
+  state.best_round_trip += state.best_round_trip / 4 + microseconds{50};
+  if (round_trip > state.best_round_trip)
+    return caf::none;
+  state.best_round_trip = round_trip;
+  auto offset
+    = *theirs - (before + duration_cast<milliseconds>(round_trip / 2));
+  state.options.view->set_offset(offset);
+  metrics()
+    .get_gauge(offset_metric, "Database clock minus ours, in milliseconds.")
+    .set(offset.count());
+  return caf::none;
+}
+
+void publish(directory_keeper_state& state,
+             const storage::directory_snapshot& snapshot) {
+  auto last = state.options.view->get();
+  auto next = std::make_shared<const directory>(snapshot);
+  state.options.view->set(next);
+  metrics()
+    .get_counter(reloads_metric, "Readings of chain, keys and catalogue.")
+    .add();
+  log::info("directory.read", {{"version", snapshot.version},
+                               {"branches", snapshot.shops.branches.size()},
+                               {"keys", snapshot.keys.size()},
+                               {"products", snapshot.catalog.size()}});
+  auto moved
+    = last == nullptr || last->shops()->branches != next->shops()->branches;
+  if (moved && state.options.on_change)
+    state.options.on_change(*next);
+}
+
+caf::error reload_if_changed(directory_keeper_state& state) {
+  auto version = state.store->version();
+  if (!version)
+    return version.error();
+  auto known = state.options.view->get();
+  if (known != nullptr && known->version() == *version)
+    return caf::none;
+  auto snapshot = state.store->load();
+  if (!snapshot)
+    return snapshot.error();
+  publish(state, *snapshot);
+  return caf::none;
+}
+
+caf::error refresh(directory_keeper_state& state) {
+  if (auto err = open_store(state))
+    return err;
+  if (auto err = measure_offset(state))
+    return err;
+  return reload_if_changed(state);
+}
+
+/// Notes how the reading went; one log line when that changes.
+void note_outcome(directory_keeper_state& state, const caf::error& err) {
+  auto trouble = err ? describe(err) : std::string{};
+  if (err) {
+    state.store.reset();
+    if (state.trouble != trouble)
+      log::warning("directory.stale", {{"reason", trouble}});
+  }
+  state.trouble = std::move(trouble);
+  metrics()
+    .get_gauge(ready_metric, "1 when the last reading of the directory worked.")
+    .set(err ? 0 : 1);
+}
+
+} // namespace
+
+directory_actor::behavior_type
+directory_keeper(self_pointer self, directory_keeper_options options) {
+  assert(options.open_store != nullptr);
+  assert(options.view != nullptr);
+  self->state.options = std::move(options);
+  self->send(self, atom::tick_v);
+  return {
+    [self](atom::ready) -> readiness {
+      const auto& trouble = self->state.trouble;
+      return {"directory", trouble.empty(), trouble};
+    },
+    [self](atom::tick) {
+      note_outcome(self->state, refresh(self->state));
+      self->delayed_send(self, self->state.options.interval, atom::tick_v);
+    },
+  };
+}
+
+} // namespace tillstream

@@ -1,0 +1,76 @@
+#include "actors/directory_view.hpp"
+
+#include "actors/api_key.hpp"
+#include "messages/error.hpp"
+#include "messages/limits.hpp"
+#include "messages/log.hpp"
+
+#include <openssl/crypto.h>
+
+#include <cstring>
+#include <utility>
+
+namespace tillstream {
+
+namespace {
+
+/// Where a digest is filed. Digests of random secrets are random, so that an
+/// entry has a place of its own and the search tells nothing about a secret.
+uint64_t place_of(const sha256_digest& digest) {
+  uint64_t result;
+  std::memcpy(&result, digest.data(), sizeof(result));
+  return result;
+}
+
+bool same_digest(const sha256_digest& x, const sha256_digest& y) {
+  return CRYPTO_memcmp(x.data(), y.data(), x.size()) == 0;
+}
+
+storage::catalog_ptr
+make_catalog(const std::vector<storage::catalog_product>& products) {
+  auto result = std::make_shared<storage::catalog>();
+  for (const auto& product : products)
+    result->insert_or_assign(product.product_id, product);
+  return result;
+}
+
+} // namespace
+
+directory::directory(const storage::directory_snapshot& snapshot)
+  : shops_(std::make_shared<chain>(snapshot.shops)),
+    products_(make_catalog(snapshot.catalog)),
+    version_(snapshot.version) {
+  for (const auto& shop : shops_->branches) {
+    if (auto clock = branch_clock::make(shop))
+      clocks_.emplace(shop.id, std::move(*clock));
+    else
+      log::error("directory.branch_without_clock",
+                 {{"branch", shop.id},
+                  {"time_zone", shop.time_zone},
+                  {"reason", describe(clock.error())}});
+  }
+  for (const auto& key : snapshot.keys)
+    if (!key.revoked_at)
+      keys_.emplace(
+        place_of(key.digest),
+        key_entry{key.digest, {key.role, key.branch_id, key.key_id}});
+}
+
+const branch_clock* directory::clock(std::string_view branch_id) const {
+  auto i = clocks_.find(branch_id);
+  return i != clocks_.end() ? &i->second : nullptr;
+}
+
+std::optional<principal>
+directory::authenticate(std::string_view secret) const {
+  if (secret.empty() || secret.size() > limits::api_key_bytes_max)
+    return std::nullopt;
+  auto digest = secret_digest(secret);
+  auto [first, last] = keys_.equal_range(place_of(digest));
+  for (auto i = first; i != last; ++i)
+    if (same_digest(i->second.digest, digest))
+      return i->second.who;
+  return std::nullopt;
+}
+
+} // namespace tillstream

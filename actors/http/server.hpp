@@ -1,0 +1,89 @@
+#pragma once
+
+#include "messages/http.hpp"
+#include "messages/limits.hpp"
+
+#include <caf/expected.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+namespace tillstream {
+
+struct http_core;
+
+/// Tuning of an HTTP server. The defaults are the limits of the system.
+struct http_server_options {
+  /// An IPv4 or IPv6 address, e.g. `0.0.0.0` or `::`.
+  std::string address = "127.0.0.1";
+
+  /// 0: any free port.
+  uint16_t port = 0;
+
+  /// Takes each request, on the I/O thread: must not block. Keeps the exchange
+  /// until it answers; dropping it answers 500.
+  std::function<void(http_exchange_ptr)> on_request;
+
+  size_t connections_max = limits::connections_max;
+  std::chrono::milliseconds request_deadline{limits::request_deadline};
+  std::chrono::milliseconds keep_alive_max{limits::keep_alive_max};
+  std::chrono::milliseconds answer_max{limits::exchange_answer_max};
+  std::chrono::milliseconds write_max{limits::reply_write_max};
+  std::chrono::milliseconds linger_max{limits::linger_max};
+};
+
+/// The HTTP/1.1 edge: frames requests strictly, hands them over, writes the
+/// answers back.
+///
+/// - Thread: one of its own carries all connections. `reply` of an exchange may
+///   come from any thread, also after the server is gone.
+/// - Limits: open connections, one request at a time on each (pipelined ones
+///   wait unread), bytes of header and body, one absolute deadline for reading
+///   a request, one for its answer, one for writing it.
+/// - Failure: what cannot be framed without doubt is refused and the connection
+///   closed (ARCHITECTURE, 18).
+class http_server {
+public:
+  /// Binds and starts to accept. @returns `errc::invalid` for a bad address,
+  /// `errc::unavailable` when the port cannot be had.
+  static caf::expected<std::unique_ptr<http_server>>
+  start(http_server_options options);
+
+  /// Stops without grace.
+  ~http_server();
+
+  http_server(const http_server&) = delete;
+  http_server& operator=(const http_server&) = delete;
+
+  /// Whether `address` is one that only this machine can connect to.
+  static bool is_loopback(const std::string& address);
+
+  uint16_t port() const {
+    return port_;
+  }
+
+  /// Whether only this machine can connect.
+  bool loopback_only() const {
+    return loopback_only_;
+  }
+
+  /// Stops accepting, closes idle connections, lets the requests under way be
+  /// answered for as long as `grace`, then closes what is left. Blocks until
+  /// that is done; later calls return at once. Owner's thread only.
+  void stop(std::chrono::milliseconds grace);
+
+private:
+  explicit http_server(std::shared_ptr<http_core> core);
+
+  std::shared_ptr<http_core> core_;
+  std::thread thread_;
+  uint16_t port_ = 0;
+  bool loopback_only_ = false;
+};
+
+} // namespace tillstream

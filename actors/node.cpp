@@ -1,0 +1,571 @@
+#include "actors/node.hpp"
+
+#include "actors/aggregate_reader.hpp"
+#include "actors/aggregate_writer.hpp"
+#include "actors/directory_keeper.hpp"
+#include "actors/directory_view.hpp"
+#include "actors/fault_point.hpp"
+#include "actors/gateway.hpp"
+#include "actors/http/server.hpp"
+#include "actors/janitor.hpp"
+#include "actors/lake_archiver.hpp"
+#include "actors/outbox_relay.hpp"
+#include "actors/purchase_reader.hpp"
+#include "actors/query.hpp"
+#include "actors/request_intake.hpp"
+#include "actors/root_supervisor.hpp"
+#include "actors/shards.hpp"
+#include "actors/stream_consumer.hpp"
+#include "actors/supervisor.hpp"
+#include "actors/system_config.hpp"
+#include "actors/transaction_writer.hpp"
+#include "actors/web_files.hpp"
+#include "messages/error.hpp"
+#include "messages/log.hpp"
+#include "storage/event_stream.hpp"
+#include "storage/lake/event_lake.hpp"
+#include "storage/postgres/migrations.hpp"
+#include "storage/postgres/stores.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/send.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <thread>
+
+namespace tillstream {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// -- before anything starts ---------------------------------------------------
+
+/// @returns `errc::invalid` with all that is wrong with a server.
+caf::expected<void> check_database(const std::string& dsn, const char* schema,
+                                   const char* setting) {
+  if (dsn.empty())
+    return caf::make_error(errc::invalid, std::string{setting} + " is not set");
+  auto complaints = storage::check_server(dsn, schema);
+  if (!complaints)
+    return complaints.error();
+  if (complaints->empty())
+    return caf::unit;
+  std::string all = std::string{"the "} + schema
+                    + " database is not safe to use:";
+  for (const auto& complaint : *complaints)
+    all += "\n  - " + complaint;
+  return caf::make_error(errc::invalid, all);
+}
+
+/// A broker that is away is no reason not to sell; one that is wrong is.
+caf::expected<void> check_broker(const storage::nats_settings& broker) {
+  if (broker.url.empty())
+    return caf::make_error(errc::invalid, std::string{"nats-url is not set"});
+  auto stream = storage::ensure_stream(broker);
+  if (stream)
+    return caf::unit;
+  if (stream.error() == errc::invalid)
+    return stream.error();
+  log::warning("broker-away", {{"why", describe(stream.error())}});
+  return caf::unit;
+}
+
+caf::expected<directory_view_ptr> read_directory(const std::string& dsn) {
+  auto store = storage::open_directory_store(dsn);
+  if (!store)
+    return store.error();
+  auto snapshot = (*store)->load();
+  if (!snapshot)
+    return snapshot.error();
+  if (snapshot->shops.branches.empty())
+    return caf::make_error(errc::invalid, std::string{"there is no chain: "
+                                                      "`tillstream migrate "
+                                                      "--chain FILE`"});
+  auto result = std::make_shared<directory_view>();
+  result->set(std::make_shared<const directory>(*snapshot));
+  return result;
+}
+
+std::string node_name_of(const settings& how) {
+  if (!how.node_name.empty())
+    return how.node_name;
+  std::array<char, 256> host{};
+  if (::gethostname(host.data(), host.size() - 1) != 0)
+    host[0] = '\0';
+  auto unique = how.port != 0 ? static_cast<long>(how.port)
+                              : static_cast<long>(::getpid());
+  return std::string{host.data()} + ":" + std::to_string(unique);
+}
+
+bool is_loopback(const std::string& address) {
+  return address.rfind("127.", 0) == 0 || address == "::1";
+}
+
+storage::nats_settings broker_of(const settings& how, const std::string& name) {
+  storage::nats_settings result;
+  result.url = how.nats_url;
+  result.client_name = "tillstream " + name;
+  result.stream.replicas = how.stream_replicas;
+  result.stream.bytes_max = how.stream_bytes_max;
+  result.stream.age_max_days = how.retention_days + 1;
+  return result;
+}
+
+supervisor_options supervised(const char* name, size_t children = 1) {
+  supervisor_options result;
+  result.name = name;
+  result.children = children;
+  return result;
+}
+
+strings_ptr branch_ids(const chain& shops) {
+  std::vector<std::string> result;
+  for (const auto& where : shops.branches)
+    result.push_back(where.id);
+  return std::make_shared<const std::vector<std::string>>(std::move(result));
+}
+
+// -- the picture --------------------------------------------------------------
+
+/// The actors of a node, drawn as in the README.
+struct picture {
+  outbox_relay_actor relay;
+  purchase_reader_actor purchases;
+  aggregate_writer_actor aggregate_writer;
+  aggregate_reader_actor aggregate_reader;
+  shards_actor shards;
+  query_actor query;
+  std::vector<transaction_writer_actor> writers;
+  request_intake_actor intake;
+  directory_actor keeper;
+  janitor_actor cleaner;
+  lake_archiver_actor archiver;
+  gateway_actor door;
+};
+
+/// Draws the picture: spawns everybody, from those who are told to those who
+/// tell.
+class painter {
+public:
+  painter(caf::actor_system& sys, const settings& how, std::string name,
+          directory_view_ptr view)
+    : sys_(sys),
+      how_(how),
+      name_(std::move(name)),
+      view_(std::move(view)),
+      broker_(broker_of(how, name_)) {
+    // nop
+  }
+
+  /// @returns an error only for the dashboard's files.
+  caf::expected<picture> draw() {
+    draw_relay();
+    draw_purchase_reader();
+    if (how_.roles.shards)
+      draw_shards();
+    if (how_.roles.query)
+      draw_query();
+    if (how_.roles.intake)
+      draw_intake();
+    draw_housekeeping();
+    if (auto drawn = draw_gateway(); !drawn)
+      return drawn.error();
+    return std::move(all_);
+  }
+
+private:
+  /// Spawns on a thread of its own: what blocks.
+  template <class Handle, class Function, class Options>
+  Handle detached(supervisor_options supervision, Function function,
+                  Options options) {
+    return spawn_supervisor<Handle>(
+      sys_, std::move(supervision),
+      [function, options](caf::local_actor* parent) -> Handle {
+        return parent->spawn<caf::detached>(function, options);
+      });
+  }
+
+  /// Spawns on the scheduler: what never blocks.
+  template <class Handle, class Function, class Options>
+  Handle cooperative(supervisor_options supervision, Function function,
+                     Options options) {
+    return spawn_supervisor<Handle>(
+      sys_, std::move(supervision),
+      [function, options](caf::local_actor* parent) -> Handle {
+        return parent->spawn(function, options);
+      });
+  }
+
+  void draw_relay() {
+    outbox_relay_options options;
+    options.open_store
+      = [dsn = how_.oltp_dsn] { return storage::open_outbox_store(dsn); };
+    options.connect
+      = [broker = broker_](storage::event_publisher::ack_handler on_ack)
+      -> caf::expected<storage::event_publisher_ptr> {
+      // A broker that lost its disk has no stream any more.
+      if (auto stream = storage::ensure_stream(broker); !stream)
+        return stream.error();
+      return storage::connect_publisher(broker, std::move(on_ack));
+    };
+    all_.relay = detached<outbox_relay_actor>(supervised("outbox-relay"),
+                                              outbox_relay, options);
+  }
+
+  void draw_purchase_reader() {
+    purchase_reader_options options;
+    options.open_reader
+      = [dsn = how_.oltp_dsn] { return storage::open_purchase_reader(dsn); };
+    options.open_outbox
+      = [dsn = how_.oltp_dsn] { return storage::open_outbox_store(dsn); };
+    all_.purchases = detached<purchase_reader_actor>(
+      supervised("purchase-reader", how_.readers), purchase_reader, options);
+  }
+
+  void draw_shards() {
+    auto open_store = [dsn = how_.analytics_dsn] {
+      return storage::open_aggregate_store(dsn);
+    };
+    aggregate_writer_options writing;
+    writing.open_store = open_store;
+    all_.aggregate_writer = detached<aggregate_writer_actor>(
+      supervised("aggregate-writer", how_.aggregate_writers),
+      aggregate_writer, writing);
+    aggregate_reader_options reading;
+    reading.open_store = open_store;
+    all_.aggregate_reader = detached<aggregate_reader_actor>(
+      supervised("aggregate-reader", how_.readers), aggregate_reader, reading);
+    shards_options options;
+    options.node = name_;
+    options.view = view_;
+    options.writer = all_.aggregate_writer;
+    options.reader = all_.aggregate_reader;
+    options.purchases = all_.purchases;
+    options.relay = all_.relay;
+    options.start_consumer = [this_sys = &sys_,
+                              broker = broker_](shards_actor owner) {
+      return start_consumer(*this_sys, broker, std::move(owner));
+    };
+    all_.shards = sys_.spawn(tillstream::shards, std::move(options));
+    caf::anon_send(all_.shards, atom::update_v,
+                   branch_ids(*view_->get()->shops()));
+  }
+
+  static stream_consumer_actor
+  start_consumer(caf::actor_system& sys, const storage::nats_settings& broker,
+                 shards_actor owner) {
+    stream_consumer_options options;
+    options.shards = std::move(owner);
+    options.connect
+      = [broker](storage::event_source::delivery_handler on_delivery)
+      -> caf::expected<storage::event_source_ptr> {
+      if (auto stream = storage::ensure_stream(broker); !stream)
+        return stream.error();
+      return storage::connect_source(broker, std::move(on_delivery));
+    };
+    return spawn_supervisor<stream_consumer_actor>(
+      sys, supervised("stream-consumer"),
+      [options](caf::local_actor* parent) -> stream_consumer_actor {
+        return parent->spawn<caf::detached>(stream_consumer, options);
+      });
+  }
+
+  void draw_query() {
+    query_options options;
+    options.view = view_;
+    options.shards = all_.shards;
+    options.reader = all_.aggregate_reader;
+    all_.query
+      = cooperative<query_actor>(supervised("query"), tillstream::query,
+                                 options);
+  }
+
+  void draw_intake() {
+    transaction_writer_options writing;
+    writing.batch_max = how_.write_batch_max;
+    writing.open_store = [dsn = how_.oltp_dsn, view = view_] {
+      return storage::open_purchase_store(dsn, [view] {
+        auto now = view->get();
+        return storage::reference_data{now->shops(), now->products()};
+      });
+    };
+    writing.on_committed = [relay = all_.relay,
+                            shards = all_.shards](const notes_ptr& notes) {
+      // SHARDS first: an event must be known as pending before it can arrive.
+      if (shards)
+        caf::anon_send(shards, atom::committed_v, notes);
+      caf::anon_send(relay, atom::committed_v, notes);
+    };
+    for (size_t i = 0; i < how_.writers; ++i)
+      all_.writers.push_back(detached<transaction_writer_actor>(
+        supervised("transaction-writer"), transaction_writer, writing));
+    request_intake_options options;
+    options.writers = all_.writers;
+    options.in_flight_max = how_.purchases_in_flight_max;
+    all_.intake = cooperative<request_intake_actor>(
+      supervised("request-intake"), request_intake, options);
+  }
+
+  void draw_housekeeping() {
+    draw_keeper();
+    janitor_options cleaning;
+    cleaning.maintain = [oltp = how_.oltp_dsn, analytics = how_.analytics_dsn,
+                         days = how_.retention_days](const std::string& schema) {
+      return storage::maintain_partitions(schema == "oltp" ? oltp : analytics,
+                                          schema, days);
+    };
+    all_.cleaner
+      = detached<janitor_actor>(supervised("janitor"), janitor, cleaning);
+    if (!how_.lake_dir.empty() && how_.roles.shards)
+      draw_archiver();
+  }
+
+  void draw_keeper() {
+    directory_keeper_options options;
+    options.view = view_;
+    options.open_store
+      = [dsn = how_.oltp_dsn] { return storage::open_directory_store(dsn); };
+    options.on_change = [shards = all_.shards](const directory& now) {
+      if (shards)
+        caf::anon_send(shards, atom::update_v, branch_ids(*now.shops()));
+    };
+    all_.keeper = detached<directory_actor>(supervised("directory"),
+                                            directory_keeper, options);
+  }
+
+  void draw_archiver() {
+    lake_archiver_options options;
+    options.open_plan = [dsn = how_.analytics_dsn] {
+      return storage::open_lake_plan_store(dsn);
+    };
+    options.open_outbox
+      = [dsn = how_.oltp_dsn] { return storage::open_outbox_store(dsn); };
+    options.write = [lake = std::make_shared<storage::event_lake>(
+                       how_.lake_dir)](const std::string& branch_id,
+                                       calendar_day day, int64_t from_no,
+                                       int64_t to_no,
+                                       const std::vector<std::string>& events) {
+      return lake->write(branch_id, day, from_no, to_no, events);
+    };
+    all_.archiver = detached<lake_archiver_actor>(supervised("lake-archiver"),
+                                                  lake_archiver, options);
+  }
+
+  caf::expected<void> draw_gateway() {
+    gateway_options options;
+    options.directory = view_;
+    options.intake = all_.intake;
+    options.reader = all_.purchases;
+    options.query = all_.query;
+    options.loopback_only = is_loopback(how_.listen_address);
+    options.rate_limit = how_.rate_limit;
+    if (!how_.web_dir.empty()) {
+      auto page = web_files::load(how_.web_dir);
+      if (!page)
+        return page.error();
+      options.page = *page;
+    }
+    options.parts = {part_of("directory", all_.keeper),
+                     part_of("outbox-relay", all_.relay)};
+    if (all_.intake)
+      options.parts.push_back(part_of("request-intake", all_.intake));
+    if (all_.shards) {
+      options.parts.push_back(part_of("shards", all_.shards));
+      options.parts.push_back(
+        part_of("aggregate-writer", all_.aggregate_writer));
+    }
+    all_.door
+      = cooperative<gateway_actor>(supervised("gateway"), gateway, options);
+    return caf::unit;
+  }
+
+  caf::actor_system& sys_;
+  const settings& how_;
+  std::string name_;
+  directory_view_ptr view_;
+  storage::nats_settings broker_;
+  picture all_;
+};
+
+/// Who ends with whom: those who ask before those who answer.
+std::vector<std::vector<top_actor>> stages_of(const picture& x) {
+  std::vector<std::vector<top_actor>> result(4);
+  auto add = [&result](size_t stage, const char* name, const auto& handle) {
+    if (handle)
+      result[stage].emplace_back(name, handle);
+  };
+  add(0, "gateway", x.door);
+  add(0, "directory", x.keeper);
+  add(0, "janitor", x.cleaner);
+  add(0, "lake-archiver", x.archiver);
+  add(1, "request-intake", x.intake);
+  add(1, "query", x.query);
+  for (const auto& writer : x.writers)
+    add(2, "transaction-writer", writer);
+  add(2, "shards", x.shards);
+  add(3, "outbox-relay", x.relay);
+  add(3, "purchase-reader", x.purchases);
+  add(3, "aggregate-writer", x.aggregate_writer);
+  add(3, "aggregate-reader", x.aggregate_reader);
+  return result;
+}
+
+// -- the node -----------------------------------------------------------------
+
+/// Asks one actor to finish its work. @returns whether it did within `patience`.
+template <class Handle>
+bool drained(caf::scoped_actor& self, const Handle& whom, const char* name,
+             std::chrono::milliseconds patience) {
+  if (!whom)
+    return true;
+  bool result = false;
+  self->request(whom, caf::duration{patience}, atom::drain_v)
+    .receive([&](bool done) { result = done; },
+             [&](caf::error& err) {
+               log::warning("drain-failed",
+                            {{"actor", name}, {"why", describe(err)}});
+             });
+  return result;
+}
+
+/// Owns the actor system and everything in it.
+class running_node : public node {
+public:
+  running_node(const settings& how, directory_view_ptr view,
+               std::string name)
+    : how_(how),
+      name_(std::move(name)),
+      view_(std::move(view)),
+      config_(how.scheduler_threads),
+      sys_(config_) {
+    // nop
+  }
+
+  ~running_node() override {
+    if (!stopped_)
+      stop();
+  }
+
+  caf::expected<void> open(std::function<void(std::string)> on_give_up) {
+    auto drawn = painter{sys_, how_, name_, view_}.draw();
+    if (!drawn)
+      return drawn.error();
+    all_ = std::move(*drawn);
+    root_supervisor_options options;
+    options.stages = stages_of(all_);
+    options.on_give_up = [on_give_up](const std::string& reason) {
+      on_give_up(reason);
+    };
+    root_ = sys_.spawn(root_supervisor, std::move(options));
+    http_server_options edge;
+    edge.address = how_.listen_address;
+    edge.port = how_.port;
+    edge.on_request = [door = all_.door](http_exchange_ptr exchange) {
+      caf::anon_send(door, atom::request_v, std::move(exchange));
+    };
+    auto server = http_server::start(std::move(edge));
+    if (!server)
+      return server.error();
+    server_ = std::move(*server);
+    log::info("node-ready", {{"node", name_}, {"port", server_->port()}});
+    return caf::unit;
+  }
+
+  uint16_t port() const override {
+    return server_->port();
+  }
+
+  bool stop() override {
+    stopped_ = true;
+    auto share = std::chrono::milliseconds{how_.shutdown_grace_s * 1000} / 4;
+    caf::scoped_actor self{sys_};
+    // The door first: what was accepted is finished, nothing new comes in.
+    if (server_) {
+      caf::anon_send(all_.door, atom::drain_v);
+      server_->stop(share);
+    }
+    drained(self, all_.intake, "request-intake", share);
+    drained(self, all_.relay, "outbox-relay", share);
+    drained(self, all_.shards, "shards", share);
+    auto in_time = closed(self);
+    release();
+    log::info("node-stopped", {{"node", name_}, {"in_time", in_time}});
+    return in_time;
+  }
+
+private:
+  bool closed(caf::scoped_actor& self) {
+    if (!root_)
+      return true;
+    bool result = false;
+    auto patience = std::chrono::seconds{how_.shutdown_grace_s};
+    self->request(root_, caf::duration{patience}, atom::close_v)
+      .receive([&](bool in_time) { result = in_time; },
+               [&](caf::error& err) {
+                 log::error("shutdown-failed", {{"why", describe(err)}});
+               });
+    return result;
+  }
+
+  /// A detached actor must lose its last handle before the actor system goes.
+  void release() {
+    server_.reset();
+    all_ = picture{};
+    root_ = nullptr;
+  }
+
+  settings how_;
+  std::string name_;
+  directory_view_ptr view_;
+  node_config config_;
+  caf::actor_system sys_;
+  picture all_;
+  root_supervisor_actor root_;
+  std::unique_ptr<http_server> server_;
+  bool stopped_ = false;
+};
+
+log::level level_of(const std::string& name) {
+  if (name == "debug")
+    return log::level::debug;
+  if (name == "warning")
+    return log::level::warning;
+  return name == "error" ? log::level::error : log::level::info;
+}
+
+} // namespace
+
+caf::expected<std::unique_ptr<node>>
+node::start(const settings& how, std::function<void(std::string)> on_give_up) {
+  log::set_level(level_of(how.log_level));
+  if (how.roles.query && !how.roles.shards)
+    return caf::make_error(errc::invalid,
+                           std::string{"the role query needs the role shards: "
+                                       "a node answers for what it owns"});
+  if (auto armed = arm_fault_points(how.fault_points); !armed)
+    return armed.error();
+  if (auto safe = check_database(how.oltp_dsn, "oltp", "oltp-dsn"); !safe)
+    return safe.error();
+  if (auto safe
+      = check_database(how.analytics_dsn, "analytics", "analytics-dsn");
+      !safe)
+    return safe.error();
+  auto name = node_name_of(how);
+  if (auto usable = check_broker(broker_of(how, name)); !usable)
+    return usable.error();
+  auto view = read_directory(how.oltp_dsn);
+  if (!view)
+    return view.error();
+  auto result = std::make_unique<running_node>(how, *view, name);
+  if (auto opened = result->open(std::move(on_give_up)); !opened)
+    return opened.error();
+  return std::unique_ptr<node>{std::move(result)};
+}
+
+} // namespace tillstream

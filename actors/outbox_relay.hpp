@@ -1,0 +1,136 @@
+#pragma once
+
+#include "actors/backoff.hpp"
+#include "actors/relay_queue.hpp"
+#include "actors/session.hpp"
+#include "messages/interfaces.hpp"
+#include "messages/limits.hpp"
+#include "storage/event_stream.hpp"
+#include "storage/outbox_store.hpp"
+
+#include <caf/actor_clock.hpp>
+#include <caf/timespan.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+#include <caf/typed_response_promise.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace tillstream {
+
+/// Tuning of the OUTBOX RELAY.
+struct outbox_relay_options {
+  /// Opens a session; runs on the relay's own thread.
+  std::function<caf::expected<storage::outbox_store_ptr>()> open_store
+    = nullptr;
+
+  /// Connects to the broker, likewise. The handler may be called from any
+  /// thread until the publisher is destroyed.
+  std::function<caf::expected<storage::event_publisher_ptr>(
+    storage::event_publisher::ack_handler)>
+    connect = nullptr;
+
+  /// Messages published and not yet acknowledged.
+  size_t in_flight_max = limits::publish_in_flight_max;
+
+  /// Notes in memory, in whatever state.
+  size_t queue_max = limits::relay_queue_max;
+
+  /// Rows of one page.
+  size_t page_max = limits::relay_poll_max;
+
+  /// Rows of one UPDATE.
+  size_t mark_max = limits::relay_poll_max;
+
+  /// How long acknowledgements gather before they are marked: an UPDATE for
+  /// each would cost the tills' commits their share of the disk.
+  caf::timespan mark_delay = std::chrono::milliseconds{20};
+
+  caf::timespan poll_interval = limits::relay_poll_interval;
+
+  caf::timespan publish_timeout = limits::publish_timeout;
+
+  /// How long `drain` waits.
+  caf::timespan drain_max = std::chrono::seconds{5};
+
+  /// Seeds the backoffs' jitter.
+  uint64_t seed = random_seed();
+};
+
+/// State of the OUTBOX RELAY.
+struct outbox_relay_state {
+  using time_point = caf::actor_clock::time_point;
+
+  outbox_relay_state() = default;
+
+  /// Answers whoever waits for `drain`.
+  ~outbox_relay_state();
+
+  static inline const char* name = "outbox-relay";
+
+  outbox_relay_options options;
+
+  std::optional<relay_queue> queue;
+
+  session<storage::outbox_store> store;
+
+  storage::outbox_floor floor;
+
+  /// Where the slow poll goes on; 0: at the floor.
+  int64_t scan_from = 0;
+
+  time_point poll_at;
+
+  /// While the broker is away: when to try again.
+  std::optional<time_point> paused_until;
+
+  backoff broker_retry{0};
+
+  /// A `flush` is on its way.
+  bool flush_sent = false;
+
+  /// When the next `tick` is due.
+  std::optional<time_point> wake;
+
+  /// Who waits for `drain`, and until when.
+  std::vector<std::pair<time_point, caf::typed_response_promise<bool>>> drains;
+
+  /// Last, so that it is destroyed first: its callbacks end before the rest of
+  /// the state does.
+  session<storage::event_publisher> publisher;
+};
+
+/// Publishes committed events and marks them SENT.
+///
+///   writer ── committed ──┐                   ┌── publish ──> broker
+///                         ├──> relay_queue ───┤                  │
+///   table ──── page ──────┘                   └── flush <─ acked ┘
+///                                                  └──> table: SENT
+///
+/// - Promise: every committed event is published at least once, and marked
+///   only after the broker acknowledged it. Within a branch events go out in
+///   order of `seq`; after a failure they go out again from the first
+///   unacknowledged one on.
+/// - Thread: `caf::detached`, because the store blocks. The publisher's
+///   callback does nothing but hand acknowledgements over.
+/// - Limits: `queue_max` notes in memory, `in_flight_max` of them published and
+///   not acknowledged. What does not fit waits in the table and is read back
+///   page by page (see `relay_queue`).
+/// - Failure: a branch that the broker refuses stops alone; a broker that is
+///   away stops all, with backoff and jitter. Without the database it goes on
+///   publishing what it has and marks later. A wake-up that was lost is found
+///   by the slow poll. Ending at any point loses nothing: what is not marked
+///   is published again by the next relay.
+/// @param self The actor handle.
+/// @param options Moved into the state.
+outbox_relay_actor::behavior_type outbox_relay(
+  outbox_relay_actor::stateful_pointer<outbox_relay_state> self,
+  outbox_relay_options options);
+
+} // namespace tillstream

@@ -1,0 +1,58 @@
+#pragma once
+
+#include "actors/backoff.hpp"
+#include "actors/session.hpp"
+#include "messages/interfaces.hpp"
+#include "storage/outbox_store.hpp"
+#include "storage/purchase_store.hpp"
+
+#include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <cstdint>
+#include <functional>
+
+namespace tillstream {
+
+/// Tuning of a PURCHASE READER.
+struct purchase_reader_options {
+  /// Open sessions; both run on the reader's own thread.
+  std::function<caf::expected<storage::purchase_reader_ptr>()> open_reader
+    = nullptr;
+  std::function<caf::expected<storage::outbox_store_ptr>()> open_outbox
+    = nullptr;
+
+  /// Seeds the backoffs' jitter.
+  uint64_t seed = random_seed();
+};
+
+/// State of a PURCHASE READER.
+struct purchase_reader_state {
+  purchase_reader_state() = default;
+
+  static inline const char* name = "purchase-reader";
+
+  session<storage::purchase_reader> reader;
+
+  session<storage::outbox_store> outbox;
+};
+
+/// Answers questions about single purchases, known customers and recent events
+/// from the OLTP database.
+///
+/// - Promise: an answer is a committed state; each request is answered from a
+///   session that was alive, or by an error.
+/// - Thread: `caf::detached`, because the stores block. Several of them share
+///   the load behind one supervisor.
+/// - Limits: its clients bound the mailbox: an HTTP connection asks one
+///   question at a time, a shard one at its start.
+/// - Failure: a session that had served for a while is opened again at once
+///   and the question repeated. While the database is away, questions get
+///   `errc::unavailable` at once.
+/// @param self The actor handle.
+/// @param options Moved into the state.
+purchase_reader_actor::behavior_type purchase_reader(
+  purchase_reader_actor::stateful_pointer<purchase_reader_state> self,
+  purchase_reader_options options);
+
+} // namespace tillstream

@@ -1,0 +1,91 @@
+#pragma once
+
+#include "actors/analytics_answer.hpp"
+#include "actors/analytics_plan.hpp"
+#include "actors/directory_view.hpp"
+#include "messages/interfaces.hpp"
+#include "messages/limits.hpp"
+
+#include <caf/actor_clock.hpp>
+#include <caf/timespan.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+#include <caf/typed_response_promise.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <set>
+#include <string>
+
+namespace tillstream {
+
+/// Tuning and surroundings of QUERY.
+struct query_options {
+  shards_actor shards = {};
+
+  /// Counts distinct customers of some of the branches.
+  aggregate_reader_actor reader = {};
+
+  /// Chain, clocks, and the database's time.
+  directory_view_ptr view = nullptr;
+
+  size_t in_flight_max = limits::questions_in_flight_max;
+
+  /// How long the shards may take.
+  caf::timespan shards_wait_max = limits::shard_answer_max;
+
+  /// How long a question may take at all.
+  caf::timespan answer_max = limits::query_answer_max;
+};
+
+/// State of QUERY.
+struct query_state {
+  using time_point = caf::actor_clock::time_point;
+
+  /// A question that is being answered.
+  struct running {
+    analytics_plan plan;
+    answer_parts parts;
+    std::string name;
+    std::string trace_id;
+    caf::typed_response_promise<http_reply_ptr> promise;
+    time_point begun;
+    /// Answers that this step still waits for.
+    size_t missing = 0;
+    /// Tells the steps apart: late answers of an earlier one count no more.
+    int step = 0;
+  };
+
+  using running_ptr = std::shared_ptr<running>;
+
+  query_state() = default;
+
+  /// Answers whoever still waits.
+  ~query_state();
+
+  static inline const char* name = "query";
+
+  query_options options;
+
+  std::set<running_ptr> questions;
+};
+
+/// Answers the dashboard: asks the shards of the branches, merges, renders.
+///
+///   plan ──> after? ──> shards ──> distinct customers? ──> render
+///               │          │              │
+///               │          └──────────────┴─> 503 if one part fails
+///               └─> waits until one shard has the event, or time is up
+///
+/// - Promise: an answer is whole or there is none: when one shard can't answer
+///   it is `503` with `Retry-After`, never a sum that lacks a branch.
+/// - Thread: cooperative; no handler blocks.
+/// - Limits: `in_flight_max` questions; above that `503`. Every question ends
+///   within `answer_max`.
+/// - Failure: when it ends, its state answers whoever waits.
+/// @param self The actor handle.
+/// @param options Moved into the state.
+query_actor::behavior_type
+query(query_actor::stateful_pointer<query_state> self, query_options options);
+
+} // namespace tillstream

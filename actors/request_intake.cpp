@@ -1,0 +1,163 @@
+#include "actors/request_intake.hpp"
+
+#include "actors/fault_point.hpp"
+#include "actors/system_config.hpp"
+#include "messages/error.hpp"
+#include "messages/metrics.hpp"
+
+#include <caf/sec.hpp>
+#include <caf/stateful_actor.hpp>
+
+#include <cassert>
+#include <utility>
+
+namespace tillstream {
+
+namespace {
+
+using self_pointer
+  = request_intake_actor::stateful_pointer<request_intake_state>;
+
+/// Below `limits::ready_wait_max`, so that a writer that does not answer is
+/// told as not ready instead of costing the answer.
+constexpr auto writer_ready_max
+  = std::chrono::milliseconds{limits::ready_wait_max} * 4 / 5;
+
+struct intake_metrics {
+  gauge& in_flight = metrics().get_gauge(
+    "tillstream_purchases_in_flight", "Purchases admitted, not yet answered.");
+  counter& overloaded = metrics().get_counter(
+    "tillstream_purchases_overloaded_total",
+    "Purchases refused because too many were in flight.");
+};
+
+intake_metrics& stats() {
+  static intake_metrics instance;
+  return instance;
+}
+
+/// Puts CAF's own errors into our vocabulary.
+caf::error translate(const caf::error& err) {
+  if (err == caf::sec::request_receiver_down)
+    return caf::make_error(errc::unavailable, "the writer ended");
+  if (err == caf::sec::request_timeout)
+    return caf::make_error(errc::in_doubt, "the writer did not answer");
+  if (err.category() != caf::atom("tillstream"))
+    return caf::make_error(errc::internal, caf::to_string(err));
+  return err;
+}
+
+/// Answers one purchase and gives its place back.
+template <class T>
+void finish(self_pointer self, uint64_t id, T answer) {
+  auto& state = self->state;
+  auto waiting = state.in_flight.extract(id);
+  assert(waiting);
+  stats().in_flight.add(-1);
+  waiting.mapped().deliver(std::move(answer));
+  if (state.draining && state.in_flight.empty())
+    for (auto& promise : std::exchange(state.drained, {}))
+      promise.deliver(true);
+}
+
+caf::result<record_result> submit(self_pointer self, purchase_ptr& what) {
+  fault_point("request-intake.submit");
+  auto& state = self->state;
+  if (state.draining)
+    return caf::make_error(errc::shutting_down, "the node goes down");
+  if (state.in_flight.size() >= state.options.in_flight_max) {
+    stats().overloaded.add();
+    return caf::make_error(errc::overloaded, "too many purchases in flight");
+  }
+  auto& writers = state.options.writers;
+  auto& writer = writers[writer_of(what->branch_id, writers.size())];
+  auto id = ++state.last_id;
+  auto promise = self->make_response_promise<record_result>();
+  state.in_flight.emplace(id, promise);
+  stats().in_flight.add(1);
+  self
+    ->request(writer, state.options.answer_max, atom::submit_v,
+              std::move(what))
+    .then([=](record_result& x) { finish(self, id, std::move(x)); },
+          [=](caf::error& err) { finish(self, id, translate(err)); });
+  return promise;
+}
+
+/// Notes a writer's answer; the first that is ready answers for all.
+void note_ready(self_pointer self, uint64_t id, bool ready,
+                std::string reason) {
+  auto& questions = self->state.questions;
+  auto i = questions.find(id);
+  if (i == questions.end())
+    return;
+  auto& question = i->second;
+  question.reason = std::move(reason);
+  if (!ready && --question.open > 0)
+    return;
+  question.promise.deliver(
+    readiness{"transaction-writer", ready, ready ? "" : question.reason});
+  questions.erase(i);
+}
+
+caf::result<readiness> ask_writers(self_pointer self) {
+  auto& state = self->state;
+  auto id = ++state.last_id;
+  auto promise = self->make_response_promise<readiness>();
+  state.questions.emplace(
+    id, ready_question{promise, state.options.writers.size(), {}});
+  for (auto& writer : state.options.writers)
+    self->request(writer, writer_ready_max, atom::ready_v)
+      .then(
+        [=](readiness& x) {
+          note_ready(self, id, x.ready, std::move(x.reason));
+        },
+        [=](caf::error& err) {
+          note_ready(self, id, false, describe(translate(err)));
+        });
+  return promise;
+}
+
+caf::result<bool> drain(self_pointer self) {
+  auto& state = self->state;
+  state.draining = true;
+  if (state.in_flight.empty())
+    return true;
+  auto promise = self->make_response_promise<bool>();
+  state.drained.push_back(promise);
+  return promise;
+}
+
+} // namespace
+
+request_intake_state::~request_intake_state() {
+  stats().in_flight.add(-static_cast<int64_t>(in_flight.size()));
+  for (auto& [id, promise] : in_flight)
+    promise.deliver(caf::make_error(errc::in_doubt, "the intake ended"));
+  for (auto& [id, question] : questions)
+    question.promise.deliver(
+      caf::make_error(errc::unavailable, "the intake ended"));
+  for (auto& promise : drained)
+    promise.deliver(false);
+}
+
+request_intake_actor::behavior_type
+request_intake(self_pointer self, request_intake_options options) {
+  assert(!options.writers.empty() && options.in_flight_max > 0);
+  install_handlers(self);
+  self->state.options = std::move(options);
+  return {
+    [self](atom::submit, purchase_ptr& what) { return submit(self, what); },
+    [self](atom::ready) { return ask_writers(self); },
+    [self](atom::drain) { return drain(self); },
+  };
+}
+
+size_t writer_of(std::string_view branch_id, size_t writers) {
+  assert(writers > 0);
+  uint64_t hash = 0xcbf29ce484222325;
+  for (unsigned char c : branch_id)
+    hash = (hash ^ c) * 0x100000001b3;
+  return hash % writers;
+}
+
+} // namespace tillstream

@@ -1,0 +1,93 @@
+#pragma once
+
+#include "messages/interfaces.hpp"
+#include "messages/limits.hpp"
+
+#include <caf/timespan.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+#include <caf/typed_response_promise.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace tillstream {
+
+/// Tuning of REQUEST INTAKE.
+struct request_intake_options {
+  /// Supervisors of TRANSACTION WRITERS. The order counts: a branch belongs to
+  /// one of them.
+  std::vector<transaction_writer_actor> writers = {};
+
+  /// Purchases admitted and not yet answered.
+  size_t in_flight_max = limits::purchases_in_flight_max;
+
+  /// A writer answers in seconds, or ends and is answered for. This only keeps
+  /// a lost answer from costing its place for ever, so it is far above what a
+  /// blocked session may take: a place that is given back too early would let
+  /// the writers' queues grow beyond their bound.
+  caf::timespan answer_max = std::chrono::minutes{5};
+};
+
+/// Whether a writer is ready, while the writers are asked.
+struct ready_question {
+  caf::typed_response_promise<readiness> promise;
+
+  /// Writers that did not answer yet.
+  size_t open = 0;
+
+  /// What the last one said that is not ready.
+  std::string reason;
+};
+
+/// State of REQUEST INTAKE.
+struct request_intake_state {
+  request_intake_state() = default;
+
+  /// Answers whoever waits.
+  ~request_intake_state();
+
+  static inline const char* name = "request-intake";
+
+  request_intake_options options;
+
+  uint64_t last_id = 0;
+
+  /// Who waits for a writer.
+  std::unordered_map<uint64_t, caf::typed_response_promise<record_result>>
+    in_flight;
+
+  std::unordered_map<uint64_t, ready_question> questions;
+
+  bool draining = false;
+
+  /// Who waits until `in_flight` is empty.
+  std::vector<caf::typed_response_promise<bool>> drained;
+};
+
+/// The door to the TRANSACTION WRITERS.
+///
+/// - Promise: admits at most `in_flight_max` purchases at a time and answers
+///   each once. All purchases of a branch go to one writer, so that retries of
+///   a till meet their first attempt in the same batch, not in a lock.
+/// - Thread: cooperative; no handler blocks.
+/// - Limits: holds the credits that bound every queue behind it.
+/// - Failure: a place is given back when the writer answers, or when CAF
+///   answers for a writer that is gone. When the intake itself ends, whoever
+///   waits gets `errc::in_doubt`: the writer goes on without it.
+/// @param self The actor handle.
+/// @param options Moved into the state.
+request_intake_actor::behavior_type request_intake(
+  request_intake_actor::stateful_pointer<request_intake_state> self,
+  request_intake_options options);
+
+/// Which of `writers` a branch belongs to: FNV-1a (64 bits) of the id, so the
+/// same on every node and in every build. @pre `writers > 0`
+size_t writer_of(std::string_view branch_id, size_t writers);
+
+} // namespace tillstream

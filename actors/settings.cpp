@@ -1,0 +1,29 @@
+#include "actors/settings.hpp"
+
+#include "messages/error.hpp"
+
+#include <sstream>
+
+namespace tillstream {
+
+caf::expected<node_roles> parse_roles(const std::string& text) {
+  node_roles result{false, false, false};
+  std::istringstream in{text};
+  std::string word;
+  while (std::getline(in, word, ',')) {
+    if (word == "intake")
+      result.intake = true;
+    else if (word == "shards")
+      result.shards = true;
+    else if (word == "query")
+      result.query = true;
+    else
+      return caf::make_error(errc::invalid, "there is no role '" + word
+                                              + "': intake, shards, query");
+  }
+  if (!result.intake && !result.shards && !result.query)
+    return caf::make_error(errc::invalid, std::string{"a node needs a role"});
+  return result;
+}
+
+} // namespace tillstream

@@ -1,0 +1,535 @@
+#include "actors/shards.hpp"
+
+#include "actors/fault_point.hpp"
+#include "actors/system_config.hpp"
+#include "messages/error.hpp"
+#include "messages/log.hpp"
+#include "messages/metrics.hpp"
+#include "messages/questions.hpp"
+
+#include <caf/actor_cast.hpp>
+#include <caf/stateful_actor.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+#include <utility>
+
+namespace tillstream {
+
+namespace {
+
+using self_pointer = shards_actor::stateful_pointer<shards_state>;
+using phase = shards_state::phase;
+using entry = shards_state::entry;
+using time_point = shards_state::time_point;
+
+using namespace std::chrono_literals;
+
+constexpr std::string_view log_taken = "branches-taken";
+constexpr std::string_view log_take_failed = "branches-not-taken";
+constexpr std::string_view log_no_clock = "branch-without-clock";
+constexpr std::string_view log_foreign = "branch-not-owned";
+constexpr std::string_view log_gave_up = "shard-gave-up";
+constexpr std::string_view log_released = "branches-released";
+constexpr std::string_view log_release_failed = "branches-not-released";
+
+/// A shard tells that it has loaded by answering its first question.
+constexpr auto start_answer_max = limits::shard_load_max + 10s;
+
+/// Generations of a shard's deliveries are numbered within its start.
+constexpr int generation_bits = 32;
+
+struct supervisor_metrics {
+  counter& restarts = metrics().get_counter("tillstream_shard_restarts_total",
+                                            "Shards that were started again.");
+  counter& foreign = metrics().get_counter(
+    "tillstream_shard_not_owner_total",
+    "Shards that ended because another node took their branch.");
+  gauge& up = metrics().get_gauge("tillstream_shards_up",
+                                  "Shards that have loaded their state.");
+  gauge& owned
+    = metrics().get_gauge("tillstream_branches", "Branches of this node.");
+};
+
+supervisor_metrics& stats() {
+  static supervisor_metrics instance;
+  return instance;
+}
+
+time_point now_of(self_pointer self) {
+  return self->clock().now();
+}
+
+entry* find(shards_state& state, std::string_view branch_id) {
+  auto i = state.branches.find(branch_id);
+  return i != state.branches.end() ? &i->second : nullptr;
+}
+
+void show_counts(const shards_state& state) {
+  auto is_up = [](const auto& x) { return x.second.at == phase::up; };
+  stats().up.set(
+    std::count_if(state.branches.begin(), state.branches.end(), is_up));
+  stats().owned.set(static_cast<int64_t>(state.branches.size()));
+}
+
+/// Sees to it that a `tick` comes at `when` or before.
+void wake_at(self_pointer self, time_point when) {
+  auto& wake = self->state.wake;
+  if (wake && *wake <= when)
+    return;
+  wake = when;
+  self->scheduled_send(self, when, atom::tick_v);
+}
+
+/// Does whatever can be done now.
+void go_on(self_pointer self);
+
+// -- ownership ----------------------------------------------------------------
+
+/// Branches that are neither owned nor held back.
+strings_ptr to_take(self_pointer self) {
+  auto result = std::make_shared<std::vector<std::string>>();
+  for (auto& [id, x] : self->state.branches) {
+    if (x.at != phase::foreign)
+      continue;
+    if (x.not_before <= now_of(self))
+      result->push_back(id);
+    else
+      wake_at(self, x.not_before);
+  }
+  return result;
+}
+
+void taken(self_pointer self, const std::vector<ownership>& owned) {
+  auto& state = self->state;
+  state.taking = false;
+  state.take_wait->reset();
+  size_t count = 0;
+  for (const auto& x : owned) {
+    auto* branch = find(state, x.branch_id);
+    if (branch == nullptr || branch->at != phase::foreign)
+      continue;
+    branch->at = phase::waiting;
+    branch->epoch = x.epoch;
+    ++count;
+  }
+  log::info(log_taken, {{"branches", count}, {"node", state.options.node}});
+  go_on(self);
+}
+
+void take(self_pointer self) {
+  auto& state = self->state;
+  if (state.taking)
+    return;
+  if (now_of(self) < state.take_at) {
+    wake_at(self, state.take_at);
+    return;
+  }
+  auto branches = to_take(self);
+  if (branches->empty())
+    return;
+  state.taking = true;
+  self
+    ->request(state.options.reader, limits::shard_load_max, atom::update_v,
+              state.options.node, branches)
+    .then([self](const ownerships_ptr& xs) { taken(self, *xs); },
+          [self](caf::error& err) {
+            auto& s = self->state;
+            log::warning(log_take_failed, {{"error", describe(err)}});
+            s.taking = false;
+            s.take_at = now_of(self) + s.take_wait->next();
+            wake_at(self, s.take_at);
+          });
+}
+
+// -- starting shards ----------------------------------------------------------
+
+/// An equal part of the node's credit, at least a message a branch.
+size_t credit_of(const shards_state& state) {
+  auto part
+    = state.options.pending_max / std::max<size_t>(state.branches.size(), 1);
+  return std::clamp<size_t>(part, 1, limits::branch_fetch_max);
+}
+
+aggregate_shard_options
+options_of(const shards_state& state, const std::string& branch_id,
+           const entry& branch, const branch_clock& clock) {
+  const auto& options = state.options;
+  aggregate_shard_options result;
+  result.branch_id = branch_id;
+  result.epoch = branch.epoch;
+  result.clock = clock;
+  result.generation = branch.starts << generation_bits;
+  result.consumer = state.consumer;
+  result.writer = options.writer;
+  result.reader = options.reader;
+  result.purchases = options.purchases;
+  result.relay = options.relay;
+  result.now = [view = options.view] { return view->now(); };
+  result.fetch_max = credit_of(state);
+  result.batch_max = std::min(result.batch_max, result.fetch_max);
+  result.seed = options.seed + std::hash<std::string>{}(branch_id);
+  return result;
+}
+
+/// Waits until a shard has loaded: it answers its first question then.
+/// @param holds_slot Whether it counts as one of those that start.
+void await_start(self_pointer self, const std::string& branch_id,
+                 bool holds_slot);
+
+/// A shard has loaded, or failed to, which it goes on trying by itself: then
+/// it gives up its slot, and we go on waiting.
+void start_ended(self_pointer self, const std::string& branch_id,
+                 uint64_t start, bool loaded, bool holds_slot) {
+  auto& state = self->state;
+  state.starting -= holds_slot ? 1 : 0;
+  auto* branch = find(state, branch_id);
+  if (branch != nullptr && branch->starts == start
+      && branch->at == phase::starting) {
+    if (loaded)
+      branch->at = phase::up;
+    else if (!state.closing)
+      await_start(self, branch_id, false);
+  }
+  show_counts(state);
+  go_on(self);
+}
+
+void await_start(self_pointer self, const std::string& branch_id,
+                 bool holds_slot) {
+  const auto& branch = *find(self->state, branch_id);
+  auto ended
+    = [self, branch_id, start = branch.starts, holds_slot](bool loaded) {
+        start_ended(self, branch_id, start, loaded, holds_slot);
+      };
+  self
+    ->request(branch.shard, start_answer_max, atom::ask_v,
+              std::make_shared<const shard_question>())
+    .then([ended](const shard_answer_ptr&) { ended(true); },
+          [ended](caf::error&) { ended(false); });
+}
+
+void start(self_pointer self, const std::string& branch_id, entry& branch) {
+  auto& state = self->state;
+  auto shops = state.options.view->get();
+  const auto* clock = shops ? shops->clock(branch_id) : nullptr;
+  if (clock == nullptr) {
+    // The directory is read again every few seconds.
+    log::warning(log_no_clock, {{"branch", branch_id}});
+    branch.not_before = now_of(self) + limits::key_refresh_interval;
+    wake_at(self, branch.not_before);
+    return;
+  }
+  if (branch.starts > 0)
+    stats().restarts.add();
+  ++branch.starts;
+  branch.shard = state.options.start_shard(
+    self, options_of(state, branch_id, branch, *clock));
+  self->monitor(branch.shard);
+  state.by_address.emplace(branch.shard.address(), branch_id);
+  branch.at = phase::starting;
+  state.starting += 1;
+  await_start(self, branch_id, true);
+}
+
+void start_waiting(self_pointer self) {
+  auto& state = self->state;
+  for (auto& [id, x] : state.branches) {
+    if (x.at != phase::waiting)
+      continue;
+    if (x.not_before > now_of(self)) {
+      wake_at(self, x.not_before);
+      continue;
+    }
+    // The next start that ends goes on here.
+    if (state.starting >= state.options.starts_max)
+      return;
+    start(self, id, x);
+  }
+}
+
+void go_on(self_pointer self) {
+  if (self->state.closing)
+    return;
+  take(self);
+  start_waiting(self);
+}
+
+void add_branches(self_pointer self, const std::vector<std::string>& ids) {
+  auto& state = self->state;
+  for (const auto& id : ids) {
+    auto [i, is_new] = state.branches.try_emplace(id);
+    if (!is_new)
+      continue;
+    auto options = state.options.restarts;
+    options.seed = state.options.seed + std::hash<std::string>{}(id);
+    i->second.policy.emplace(options);
+    i->second.own_wait.emplace(options.seed);
+  }
+  show_counts(state);
+  go_on(self);
+}
+
+// -- ending -------------------------------------------------------------------
+
+void answer_drained(self_pointer self, bool outcome) {
+  for (auto& x : std::exchange(self->state.draining, {}))
+    x.deliver(outcome);
+}
+
+void release(self_pointer self) {
+  auto& state = self->state;
+  state.releasing = false;
+  self
+    ->request(state.options.reader, limits::shard_load_max, atom::close_v,
+              state.options.node)
+    .then(
+      [self](bool) {
+        log::info(log_released, {{"node", self->state.options.node}});
+        answer_drained(self, true);
+      },
+      [self](caf::error& err) {
+        log::warning(log_release_failed, {{"error", describe(err)}});
+        answer_drained(self, false);
+      });
+}
+
+/// Goes on with the end once nobody is left.
+void end_if_alone(self_pointer self) {
+  auto& state = self->state;
+  if (!state.by_address.empty())
+    return;
+  if (state.end_reason) {
+    self->quit(*state.end_reason);
+    return;
+  }
+  if (state.releasing)
+    release(self);
+}
+
+void end_shards(self_pointer self) {
+  auto& state = self->state;
+  state.closing = true;
+  for (auto& [id, x] : state.branches)
+    if (x.shard)
+      self->send_exit(x.shard, caf::exit_reason::user_shutdown);
+}
+
+void shut_down(self_pointer self, caf::error reason) {
+  auto& state = self->state;
+  if (state.end_reason)
+    return;
+  state.end_reason = std::move(reason);
+  end_shards(self);
+  if (state.consumer) {
+    self->demonitor(state.consumer.address());
+    self->send_exit(state.consumer, caf::exit_reason::user_shutdown);
+  }
+  end_if_alone(self);
+}
+
+caf::result<bool> drain(self_pointer self) {
+  auto& state = self->state;
+  auto promise = self->make_response_promise<bool>();
+  state.draining.push_back(promise);
+  if (state.draining.size() == 1) {
+    state.releasing = true;
+    end_shards(self);
+    end_if_alone(self);
+  }
+  return promise;
+}
+
+// -- shards that end ----------------------------------------------------------
+
+void lose_ownership(self_pointer self, const std::string& branch_id,
+                    entry& branch) {
+  stats().foreign.add();
+  log::warning(log_foreign, {{"branch", branch_id}});
+  branch.at = phase::foreign;
+  branch.not_before = now_of(self) + branch.own_wait->next();
+}
+
+void restart_later(self_pointer self, const std::string& branch_id,
+                   entry& branch, caf::error reason) {
+  auto wait = branch.policy->admit(now_of(self));
+  detail::log_child_end("aggregate-shard " + branch_id, reason, wait);
+  if (!wait) {
+    log::error(log_gave_up, {{"branch", branch_id}});
+    if (!reason)
+      reason = caf::make_error(errc::internal, "shard ended by itself");
+    shut_down(self, std::move(reason));
+    return;
+  }
+  detail::count_restart("aggregate-shard");
+  branch.at = phase::waiting;
+  branch.not_before = now_of(self) + *wait;
+}
+
+void shard_ended(self_pointer self, const std::string& branch_id,
+                 caf::error reason) {
+  auto& state = self->state;
+  auto& branch = state.branches.find(branch_id)->second;
+  branch.shard = nullptr;
+  self->send(state.consumer, atom::close_v, branch_id);
+  if (state.closing) {
+    end_if_alone(self);
+    return;
+  }
+  if (reason == errc::not_owner)
+    lose_ownership(self, branch_id, branch);
+  else
+    restart_later(self, branch_id, branch, std::move(reason));
+  show_counts(state);
+  go_on(self);
+}
+
+void on_down(self_pointer self, caf::down_msg& msg) {
+  auto& state = self->state;
+  if (msg.source == state.consumer) {
+    auto reason = msg.reason
+                    ? std::move(msg.reason)
+                    : caf::make_error(errc::internal, "stream consumer ended");
+    state.consumer = nullptr;
+    shut_down(self, std::move(reason));
+    return;
+  }
+  auto i = state.by_address.find(msg.source);
+  if (i == state.by_address.end())
+    return;
+  auto branch_id = std::move(i->second);
+  state.by_address.erase(i);
+  shard_ended(self, branch_id, std::move(msg.reason));
+}
+
+// -- passing on ---------------------------------------------------------------
+
+/// Hands a part of a shared vector on without a copy.
+template <class T>
+std::shared_ptr<const T>
+part_of(const std::shared_ptr<const std::vector<T>>& xs, size_t index) {
+  return {xs, &(*xs)[index]};
+}
+
+void deliver(self_pointer self, const deliveries_ptr& xs) {
+  fault_point("shards.deliver");
+  auto& state = self->state;
+  for (size_t i = 0; i < xs->size(); ++i) {
+    const auto& x = (*xs)[i];
+    if (x.branch_id.empty()) {
+      // It concerns all branches.
+      for (auto& [id, branch] : state.branches)
+        if (branch.shard)
+          self->send(branch.shard, atom::deliver_v, part_of(xs, i));
+      continue;
+    }
+    auto* branch = find(state, x.branch_id);
+    if (branch != nullptr && branch->shard)
+      self->send(branch->shard, atom::deliver_v, part_of(xs, i));
+  }
+}
+
+void note_committed(self_pointer self, const notes_ptr& notes) {
+  std::map<std::string_view, std::vector<outbox_note>> by_branch;
+  for (const auto& x : *notes) {
+    auto& part = by_branch[x.branch_id];
+    part.push_back(x);
+    // The shard needs no payload, and must not keep it alive.
+    part.back().payload = nullptr;
+  }
+  for (auto& [id, part] : by_branch) {
+    auto* branch = find(self->state, id);
+    if (branch != nullptr && branch->shard)
+      self->send(
+        branch->shard, atom::committed_v,
+        std::make_shared<const std::vector<outbox_note>>(std::move(part)));
+  }
+}
+
+/// @returns the shard that answers for a branch, or why there is none.
+caf::expected<aggregate_shard_actor>
+shard_of(const shards_state& state, const std::string& branch_id) {
+  if (state.closing)
+    return caf::make_error(errc::shutting_down, "shards");
+  auto i = state.branches.find(branch_id);
+  if (i == state.branches.end())
+    return caf::make_error(errc::not_found, "branch " + branch_id);
+  if (i->second.at == phase::foreign)
+    return caf::make_error(errc::not_owner, branch_id);
+  if (!i->second.shard)
+    return caf::make_error(errc::unavailable, "shard of " + branch_id);
+  return i->second.shard;
+}
+
+caf::result<shard_answer_ptr>
+ask(self_pointer self, const std::string& branch_id,
+    const shard_question_ptr& question) {
+  auto shard = shard_of(self->state, branch_id);
+  if (!shard)
+    return std::move(shard.error());
+  return self->delegate(*shard, atom::ask_v, question);
+}
+
+caf::result<bool> wait_for(self_pointer self, const std::string& branch_id,
+                           const uuid& event_id) {
+  auto shard = shard_of(self->state, branch_id);
+  if (!shard)
+    return std::move(shard.error());
+  return self->delegate(*shard, atom::after_v, event_id);
+}
+
+readiness tell(const shards_state& state) {
+  size_t up = 0;
+  for (const auto& [id, x] : state.branches)
+    up += x.at == phase::up ? 1 : 0;
+  auto all = state.branches.size();
+  if (state.closing)
+    return {state.name, false, "shutting down"};
+  if (all == 0)
+    return {state.name, false, "no branches yet"};
+  if (up < all)
+    return {state.name, false, fmt::format("{} of {} shards are up", up, all)};
+  return {state.name, true, ""};
+}
+
+} // namespace
+
+shards_state::~shards_state() {
+  for (auto& x : draining)
+    x.deliver(caf::make_error(errc::shutting_down, "shards ended"));
+}
+
+shards_actor::behavior_type shards(self_pointer self, shards_options options) {
+  assert(options.view && options.start_consumer && options.start_shard);
+  install_handlers(self);
+  auto& state = self->state;
+  state.options = std::move(options);
+  state.take_wait.emplace(state.options.seed);
+  self->set_down_handler([self](caf::down_msg& msg) { on_down(self, msg); });
+  self->set_exit_handler(
+    [self](caf::exit_msg& msg) { shut_down(self, std::move(msg.reason)); });
+  state.consumer
+    = state.options.start_consumer(caf::actor_cast<shards_actor>(self));
+  self->monitor(state.consumer);
+  return {
+    [self](atom::deliver, const deliveries_ptr& xs) { deliver(self, xs); },
+    [self](atom::committed, const notes_ptr& xs) { note_committed(self, xs); },
+    [self](atom::ask, const std::string& branch_id,
+           const shard_question_ptr& x) { return ask(self, branch_id, x); },
+    [self](atom::after, const std::string& branch_id, const uuid& event_id) {
+      return wait_for(self, branch_id, event_id);
+    },
+    [self](atom::update, const strings_ptr& ids) { add_branches(self, *ids); },
+    [self](atom::ready) { return tell(self->state); },
+    [self](atom::drain) { return drain(self); },
+    [self](atom::tick) {
+      self->state.wake.reset();
+      go_on(self);
+    },
+  };
+}
+
+} // namespace tillstream

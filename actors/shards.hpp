@@ -1,0 +1,144 @@
+#pragma once
+
+#include "actors/aggregate_shard.hpp"
+#include "actors/backoff.hpp"
+#include "actors/directory_view.hpp"
+#include "actors/supervisor.hpp"
+#include "messages/interfaces.hpp"
+#include "messages/limits.hpp"
+
+#include <caf/actor_addr.hpp>
+#include <caf/actor_clock.hpp>
+#include <caf/local_actor.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+#include <caf/typed_response_promise.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tillstream {
+
+/// Tuning and surroundings of SHARDS.
+struct shards_options {
+  /// Who we are in the ownership table.
+  std::string node = {};
+
+  /// Where the branches' clocks and the database's are.
+  directory_view_ptr view = nullptr;
+
+  aggregate_writer_actor writer = {};
+  aggregate_reader_actor reader = {};
+  purchase_reader_actor purchases = {};
+  outbox_relay_actor relay = {};
+
+  /// Starts the STREAM CONSUMER under a supervisor of its own, to deliver to
+  /// us. It ends with us, and its end is ours.
+  std::function<stream_consumer_actor(shards_actor)> start_consumer = nullptr;
+
+  /// Starts one shard; tests put fakes here.
+  std::function<aggregate_shard_actor(caf::local_actor* parent,
+                                      aggregate_shard_options)>
+    start_shard = spawn_aggregate_shard;
+
+  /// Restarts of one branch's shard, and the backoff between them.
+  supervisor_options restarts = {.name = "aggregate-shard"};
+
+  /// Shards that load at the same time.
+  size_t starts_max = limits::shard_starts_max;
+
+  /// Events fetched and not yet applied, all branches together.
+  size_t pending_max = limits::pending_events_max;
+
+  /// Seeds the backoff's jitter.
+  uint64_t seed = random_seed();
+};
+
+/// State of SHARDS.
+struct shards_state {
+  using time_point = caf::actor_clock::time_point;
+
+  /// What we know of a branch.
+  ///
+  ///            taken            slot free        loaded
+  ///   foreign ──────> waiting ──────────> starting ──────> up
+  ///      ^               ^ backoff over       │             │
+  ///      │  not owner    └────────────────────┴─────────────┤ ended
+  ///      └───────────────────────────────────────────────────┘
+  enum class phase : uint8_t { foreign, waiting, starting, up };
+
+  struct entry {
+    phase at = phase::foreign;
+    int64_t epoch = 0;
+    aggregate_shard_actor shard;
+    /// Before this it is neither taken nor started.
+    time_point not_before;
+    /// How often it was started.
+    uint64_t starts = 0;
+    std::optional<detail::restart_policy> policy;
+    /// Waits between attempts to own the branch.
+    std::optional<backoff> own_wait;
+  };
+
+  shards_state() = default;
+
+  /// Answers whoever waits for the drain.
+  ~shards_state();
+
+  static inline const char* name = "shards";
+
+  shards_options options;
+
+  stream_consumer_actor consumer;
+
+  std::map<std::string, entry, std::less<>> branches;
+
+  /// Whose shard ended, by its address.
+  std::map<caf::actor_addr, std::string> by_address;
+
+  /// The reader was asked to take branches and has not answered.
+  bool taking = false;
+  std::optional<backoff> take_wait;
+  time_point take_at;
+
+  /// Shards that load their state.
+  size_t starting = 0;
+
+  /// A `tick` is on its way to ourselves.
+  std::optional<time_point> wake;
+
+  /// Set once we end; no shard is started any more.
+  bool closing = false;
+  /// Ownership is handed back when all shards are gone.
+  bool releasing = false;
+  std::optional<caf::error> end_reason;
+  std::vector<caf::typed_response_promise<bool>> draining;
+};
+
+/// The supervisor of a node's AGGREGATE SHARDS, and their stable address.
+///
+/// Takes the ownership of its branches, starts a shard for each, a few at a
+/// time, splits deliveries and notes by branch, and passes questions on.
+///
+/// - Thread: cooperative; no handler blocks.
+/// - Limits: `starts_max` shards load at once. The credit of all shards
+///   together is at most `pending_max`: each gets an equal part.
+/// - Failure: a shard that ends is started again after a backoff; until then
+///   its questions are answered `errc::unavailable`, notes and deliveries of
+///   it are dropped (it reads them from the outbox and the stream). A shard
+///   that does not own its branch has it taken again, later and later. More
+///   than `restarts.restarts_max` restarts of one branch in a window end us.
+/// - Shutdown: an exit message, or `drain`, ends shards and consumer; `drain`
+///   hands the branches back when the last one is gone.
+/// @param self The actor handle.
+/// @param options Moved into the state.
+shards_actor::behavior_type
+shards(shards_actor::stateful_pointer<shards_state> self,
+       shards_options options);
+
+} // namespace tillstream

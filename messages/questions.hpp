@@ -1,0 +1,122 @@
+#pragma once
+
+#include "messages/aggregates.hpp"
+#include "messages/apply.hpp"
+#include "messages/time.hpp"
+#include "messages/uuid.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+/// @file messages/questions.hpp
+/// What QUERY asks the shard of a branch, and what the shard says of its own
+/// branch. QUERY merges, ranks and renders.
+
+namespace tillstream {
+
+/// Last minute of a business day.
+constexpr int last_minute = 24 * 60 - 1;
+
+/// One shard's part of a question of the dashboard.
+struct shard_question {
+  enum class kind : uint8_t {
+    /// Only how far the branch's state reaches; every answer tells it.
+    status,
+    /// Totals of the business days `from`..`to`.
+    days,
+    /// Totals of the day `from`, and of the day `previous_from` up to its
+    /// minute `minute_max`.
+    summary,
+    /// Totals of the hours of `from`..`to`.
+    hours,
+    /// Totals by weekday and hour of the clock over `from`..`to`.
+    heat,
+    /// Sums per product over `from`..`to`, and over
+    /// `previous_from`..`previous_to`.
+    products,
+    /// One product per day over `from`..`to`.
+    product_days,
+    /// The best `limit` customers.
+    loyal,
+  };
+
+  kind what = kind::status;
+  calendar_day from;
+  calendar_day to;
+  calendar_day previous_from;
+  calendar_day previous_to;
+  /// `last_minute`: the whole day.
+  int minute_max = last_minute;
+  std::string product_id;
+  bool by_revenue = false;
+  size_t limit = 0;
+};
+
+using shard_question_ptr = std::shared_ptr<const shard_question>;
+
+/// Sales of an hour within a business day.
+struct hour_sales {
+  calendar_day day;
+  /// When the hour of the local clock began.
+  timestamp hour;
+  sales_totals sales;
+
+  friend bool operator==(const hour_sales&, const hour_sales&) = default;
+};
+
+/// Sums of a product, with the name and category that it has now.
+struct product_sums {
+  std::string product_id;
+  product_label label;
+  product_totals totals;
+
+  friend bool operator==(const product_sums&, const product_sums&) = default;
+};
+
+/// Ordered by product id; shared between shard and QUERY, never changed.
+using product_sums_ptr = std::shared_ptr<const std::vector<product_sums>>;
+
+/// Row: ISO weekday of the business day, Monday first; column: hour of the
+/// local clock.
+constexpr size_t heat_cells = 7 * 24;
+using heat_map = std::array<sales_totals, heat_cells>;
+
+constexpr size_t heat_cell(int iso_weekday, int clock_hour) {
+  return static_cast<size_t>(iso_weekday - 1) * 24
+         + static_cast<size_t>(clock_hour);
+}
+
+/// What a shard answers. The parts that the question did not ask for stay
+/// empty.
+struct shard_answer {
+  std::string branch_id;
+  /// Everything recorded up to here is applied, by the database's clock.
+  timestamp as_of;
+  /// Committed and not yet applied.
+  int64_t pending_events = 0;
+  /// Age of the oldest of those, milliseconds; nothing when it can't be known.
+  std::optional<int64_t> lag_ms;
+
+  std::vector<std::pair<calendar_day, day_totals>> days;
+  /// `summary`: both zero where nothing was sold.
+  day_totals day;
+  day_totals previous;
+  std::vector<hour_sales> hours;
+  std::shared_ptr<const heat_map> heat;
+  product_sums_ptr products;
+  product_sums_ptr previous_products;
+  std::vector<std::pair<calendar_day, product_totals>> product_days;
+  product_label label;
+  /// Ranked.
+  std::vector<loyal_customer> customers;
+};
+
+using shard_answer_ptr = std::shared_ptr<const shard_answer>;
+
+} // namespace tillstream

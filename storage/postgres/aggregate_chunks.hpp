@@ -1,0 +1,18 @@
+#pragma once
+
+#include "messages/apply.hpp"
+#include "storage/postgres/session.hpp"
+
+#include <string>
+
+namespace tillstream::storage::postgres {
+
+/// Reads a branch's state. The caller's transaction is one snapshot; all
+/// functions of this file throw libpqxx's exceptions.
+branch_state read_state(session& from, const std::string& branch_id);
+
+/// Reads a piece of the tables, with the cursor's `apply_no`.
+/// @pre `until_minutes` is empty or as long as `branch_ids`
+chunk read_chunk(session& from, const chunk_request& request);
+
+} // namespace tillstream::storage::postgres

@@ -1,0 +1,268 @@
+#include "storage/aggregate_store.hpp"
+
+#include "messages/limits.hpp"
+#include "messages/log.hpp"
+#include "messages/metrics.hpp"
+#include "storage/postgres/aggregate_chunks.hpp"
+#include "storage/postgres/apply_transaction.hpp"
+#include "storage/postgres/session.hpp"
+#include "storage/postgres/stores.hpp"
+
+#include <chrono>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+
+namespace tillstream::storage {
+
+namespace {
+
+using namespace postgres;
+
+// -- statements ---------------------------------------------------------------
+
+constexpr statement add_cursors{"aggregate_add_cursors", R"(
+  INSERT INTO branch_cursors (branch_id)
+  SELECT unnest($1::text[])
+  ON CONFLICT (branch_id) DO NOTHING)"};
+
+constexpr statement add_owners{"aggregate_add_owners", R"(
+  INSERT INTO shard_ownership (branch_id)
+  SELECT unnest($1::text[])
+  ON CONFLICT (branch_id) DO NOTHING)"};
+
+constexpr statement lock_foreign{"aggregate_lock_foreign", R"(
+  SELECT branch_id
+    FROM shard_ownership
+   WHERE branch_id = ANY ($1::text[])
+     AND node IS DISTINCT FROM $2
+   ORDER BY branch_id
+     FOR UPDATE)"};
+
+constexpr statement take_over{"aggregate_take_over", R"(
+  UPDATE shard_ownership
+     SET node = $2, epoch = epoch + 1
+   WHERE branch_id = ANY ($1::text[]))"};
+
+constexpr statement list_owned{"aggregate_list_owned", R"(
+  SELECT branch_id, node, epoch
+    FROM shard_ownership
+   WHERE node = $1
+   ORDER BY branch_id)"};
+
+constexpr statement lock_owned{"aggregate_lock_owned", R"(
+  SELECT branch_id
+    FROM shard_ownership
+   WHERE node = $1
+   ORDER BY branch_id
+     FOR UPDATE)"};
+
+// The epoch stays: the next to take the branch raises it.
+constexpr statement release_owned{"aggregate_release", R"(
+  UPDATE shard_ownership
+     SET node = NULL
+   WHERE node = $1)"};
+
+constexpr statement read_clock{"aggregate_read_clock", R"(
+  SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"};
+
+// Branch by branch, so that each part is a short piece of the primary key.
+constexpr statement prune_minutes{"aggregate_prune_minutes", R"(
+  DELETE FROM minute_sales_by_branch
+   WHERE ctid = ANY (ARRAY(
+     SELECT old.ctid
+       FROM branch_cursors c
+      CROSS JOIN LATERAL (
+        SELECT m.ctid
+          FROM minute_sales_by_branch m
+         WHERE m.branch_id = c.branch_id
+           AND m.day < (clock_timestamp() AT TIME ZONE 'UTC')::date - $1::int
+         LIMIT $2) old
+      LIMIT $2)))"};
+
+constexpr const char* begin_snapshot
+  = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+// -- bounds -------------------------------------------------------------------
+
+/// How long an apply waits for a lock. Writers meet in the chain's set, where
+/// one waits for the other's commit as a matter of course; giving up early
+/// would only do the work twice. Nobody stays longer than this: a session that
+/// stops inside its transaction is ended after 2 s, a statement after 10 s.
+constexpr auto apply_lock_timeout = std::chrono::seconds{5};
+
+/// Tries of one transaction before the caller is told. A try fails on a
+/// deadlock or a lock time-out, or finds that events are known.
+constexpr int attempts_max = 5;
+
+/// Between two tries; times the number of the try.
+constexpr auto attempt_pause = std::chrono::milliseconds{10};
+
+// -- metrics and log ----------------------------------------------------------
+
+constexpr const char* retries_metric
+  = "tillstream_analytics_transaction_retries_total";
+constexpr const char* retries_help
+  = "Analytics transactions that were run again after a deadlock or a lock "
+    "time-out.";
+
+void note_retry(const std::exception& what) {
+  metrics().get_counter(retries_metric, retries_help).add();
+  log::warning("analytics-transaction-retried", {{"reason", what.what()}});
+}
+
+/// 23514: the partition was detached between a look at the log's range and
+/// the INSERT. The next try sees the new range.
+bool worth_another_try(const session& on, const std::exception& what) {
+  return classify(on, what) == failure::contention
+         || sqlstate_of(what) == "23514";
+}
+
+/// Runs `f` until it returns something, again when another try can help.
+/// @returns what is inside of what `f` returned.
+template <class F>
+auto with_retries(const session& on, F&& f) ->
+  typename decltype(f())::value_type {
+  for (int attempt = 1;; ++attempt) {
+    try {
+      if (auto result = f(); result)
+        return *std::move(result);
+      if (attempt == attempts_max)
+        throw std::runtime_error("the event log changes under our lock");
+    } catch (const std::exception& x) {
+      if (attempt == attempts_max || !worth_another_try(on, x))
+        throw;
+      note_retry(x);
+    }
+    std::this_thread::sleep_for(attempt * attempt_pause);
+  }
+}
+
+// -- the store ----------------------------------------------------------------
+
+class postgres_aggregate_store final : public aggregate_store {
+public:
+  explicit postgres_aggregate_store(session_ptr opened)
+    : session_(std::move(opened)) {
+    // nop
+  }
+
+  caf::expected<std::vector<apply_outcome>>
+  apply(const std::vector<apply_request_ptr>& requests) override {
+    using result_type = std::vector<apply_outcome>;
+    return guarded(*session_, [&]() -> caf::expected<result_type> {
+      auto mode = apply_transaction::look_up::no;
+      return with_retries(*session_, [&]() -> std::optional<result_type> {
+        transaction tx{*session_};
+        apply_transaction work{*session_, requests};
+        if (!work.run(mode)) {
+          mode = apply_transaction::look_up::yes;
+          return std::nullopt;
+        }
+        tx.commit();
+        return work.take_outcomes();
+      });
+    });
+  }
+
+  caf::expected<branch_state> load(const std::string& branch_id) override {
+    return guarded(*session_, [&]() -> caf::expected<branch_state> {
+      transaction tx{*session_, begin_snapshot};
+      auto result = read_state(*session_, branch_id);
+      tx.rollback();
+      return result;
+    });
+  }
+
+  caf::expected<chunk> load_chunk(const chunk_request& request) override {
+    if (!request.until_minutes.empty()
+        && request.until_minutes.size() != request.branch_ids.size())
+      return caf::make_error(errc::invalid,
+                             "one minute for each branch, or none");
+    return guarded(*session_, [&]() -> caf::expected<chunk> {
+      transaction tx{*session_, begin_snapshot};
+      auto result = read_chunk(*session_, request);
+      tx.rollback();
+      return result;
+    });
+  }
+
+  caf::expected<std::vector<ownership>>
+  take(const std::string& node,
+       const std::vector<std::string>& branch_ids) override {
+    using result_type = std::vector<ownership>;
+    // Rows are inserted and locked in branch order.
+    std::set<std::string> sorted{branch_ids.begin(), branch_ids.end()};
+    return guarded(*session_, [&]() -> caf::expected<result_type> {
+      return with_retries(*session_, [&]() -> std::optional<result_type> {
+        return take_once(node, to_array(sorted));
+      });
+    });
+  }
+
+  caf::expected<void> release(const std::string& node) override {
+    return guarded(*session_, [&]() -> caf::expected<void> {
+      with_retries(*session_, [&]() -> std::optional<bool> {
+        transaction tx{*session_};
+        session_->exec(lock_owned, node);
+        session_->exec(release_owned, node);
+        tx.commit();
+        return true;
+      });
+      return caf::unit;
+    });
+  }
+
+  caf::expected<timestamp> now() override {
+    return guarded(*session_, [&]() -> caf::expected<timestamp> {
+      return as_timestamp(session_->exec(read_clock)[0][0]);
+    });
+  }
+
+  caf::expected<int64_t> prune(int64_t rows_max) override {
+    return guarded(*session_, [&]() -> caf::expected<int64_t> {
+      auto result
+        = session_->exec(prune_minutes, limits::minute_days, rows_max);
+      return static_cast<int64_t>(result.affected_rows());
+    });
+  }
+
+private:
+  std::vector<ownership>
+  take_once(const std::string& node, const std::string& branches) {
+    transaction tx{*session_};
+    session_->exec(add_cursors, branches);
+    session_->exec(add_owners, branches);
+    array_literal foreign;
+    for (const auto& row : session_->exec(lock_foreign, branches, node))
+      foreign.add(as_text(row[0]));
+    session_->exec(take_over, foreign.str(), node);
+    std::vector<ownership> result;
+    for (const auto& row : session_->exec(list_owned, node))
+      result.push_back({as_text(row[0]), as_text(row[1]), as_int(row[2])});
+    tx.commit();
+    return result;
+  }
+
+  session_ptr session_;
+};
+
+} // namespace
+
+caf::expected<aggregate_store_ptr>
+open_aggregate_store(const std::string& dsn) {
+  session_options options;
+  options.application_name = "tillstream-analytics";
+  options.lock_timeout = apply_lock_timeout;
+  auto opened = open_session(dsn, options);
+  if (!opened)
+    return std::move(opened.error());
+  return aggregate_store_ptr{
+    std::make_unique<postgres_aggregate_store>(std::move(*opened))};
+}
+
+} // namespace tillstream::storage

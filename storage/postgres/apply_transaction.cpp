@@ -1,0 +1,676 @@
+#include "storage/postgres/apply_transaction.hpp"
+
+#include "messages/event.hpp"
+#include "messages/limits.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+#include <set>
+#include <stdexcept>
+#include <utility>
+
+namespace tillstream::storage::postgres {
+
+namespace {
+
+// -- statements ---------------------------------------------------------------
+
+constexpr statement lock_owners_sql{"apply_lock_owners", R"(
+  SELECT branch_id, epoch
+    FROM shard_ownership
+   WHERE branch_id = ANY ($1::text[])
+   ORDER BY branch_id
+     FOR SHARE)"};
+
+constexpr statement lock_cursors_sql{"apply_lock_cursors", R"(
+  SELECT branch_id, stream_incarnation, stream_seq, outbox_seq, apply_no,
+         (extract(epoch FROM recorded_at) * 1000)::bigint AS recorded_ms
+    FROM branch_cursors
+   WHERE branch_id = ANY ($1::text[])
+   ORDER BY branch_id
+     FOR UPDATE)"};
+
+constexpr statement read_context_sql{"apply_read_context", R"(
+  SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date - $1::int,
+         (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+         floor, ceiling
+    FROM event_log_range())"};
+
+constexpr statement known_events_sql{"apply_known_events", R"(
+  SELECT event_id
+    FROM analytics_event_log
+   WHERE event_id = ANY ($1::uuid[]))"};
+
+constexpr statement log_events_sql{"apply_log_events", R"(
+  INSERT INTO analytics_event_log
+    (branch_id, event_id, apply_no, stream_seq, outbox_seq, purchase_id,
+     business_day, recorded_at)
+  SELECT *
+    FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[],
+                $5::bigint[], $6::uuid[], $7::date[], $8::timestamptz[])
+  ON CONFLICT (event_id) DO NOTHING)"};
+
+constexpr statement write_hours_sql{"apply_write_hours", R"(
+  INSERT INTO hourly_sales_by_branch AS t
+    (branch_id, day, hour, revenue_sum, items_sum, purchases_count)
+  SELECT *
+    FROM unnest($1::text[], $2::date[], $3::timestamptz[], $4::bigint[],
+                $5::bigint[], $6::bigint[])
+  ON CONFLICT (branch_id, day, hour) DO UPDATE
+    SET revenue_sum = t.revenue_sum + EXCLUDED.revenue_sum,
+        items_sum = t.items_sum + EXCLUDED.items_sum,
+        purchases_count = t.purchases_count + EXCLUDED.purchases_count)"};
+
+constexpr statement write_products_sql{"apply_write_products", R"(
+  INSERT INTO product_sales_daily AS t
+    (branch_id, day, product_id, qty_sum, revenue_sum)
+  SELECT *
+    FROM unnest($1::text[], $2::date[], $3::text[], $4::bigint[], $5::bigint[])
+  ON CONFLICT (branch_id, day, product_id) DO UPDATE
+    SET qty_sum = t.qty_sum + EXCLUDED.qty_sum,
+        revenue_sum = t.revenue_sum + EXCLUDED.revenue_sum)"};
+
+// Also when name and category stay: else a late event between the stored
+// number and the latest one would win, and the order of events would matter.
+constexpr statement write_labels_sql{"apply_write_labels", R"(
+  INSERT INTO product_labels AS t
+    (branch_id, product_id, name, category, outbox_seq)
+  SELECT *
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+  ON CONFLICT (branch_id, product_id) DO UPDATE
+    SET name = EXCLUDED.name,
+        category = EXCLUDED.category,
+        outbox_seq = EXCLUDED.outbox_seq
+    WHERE t.outbox_seq < EXCLUDED.outbox_seq)"};
+
+constexpr statement write_loyalty_sql{"apply_write_loyalty", R"(
+  INSERT INTO customer_loyalty AS t
+    (branch_id, customer_id, purchases_count, revenue_sum, last_purchase_at)
+  SELECT *
+    FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[],
+                $5::timestamptz[])
+  ON CONFLICT (branch_id, customer_id) DO UPDATE
+    SET purchases_count = t.purchases_count + EXCLUDED.purchases_count,
+        revenue_sum = t.revenue_sum + EXCLUDED.revenue_sum,
+        last_purchase_at
+          = greatest(t.last_purchase_at, EXCLUDED.last_purchase_at)
+  RETURNING branch_id, customer_id, purchases_count, revenue_sum,
+            (extract(epoch FROM last_purchase_at) * 1000)::bigint AS last_ms)"};
+
+// A row that comes back without previous_minute is new; one that comes back
+// with it moved to an earlier minute; what does not come back did not change.
+constexpr statement write_customers_sql{"apply_write_customers", R"(
+  INSERT INTO daily_customers AS t
+    (branch_id, day, customer_id, first_minute)
+  SELECT *
+    FROM unnest($1::text[], $2::date[], $3::uuid[], $4::smallint[])
+  ON CONFLICT (branch_id, day, customer_id) DO UPDATE
+    SET previous_minute = t.first_minute,
+        first_minute = EXCLUDED.first_minute
+    WHERE t.first_minute > EXCLUDED.first_minute
+  RETURNING branch_id, day, first_minute, previous_minute)"};
+
+constexpr statement write_chain_customers_sql{"apply_write_chain_customers", R"(
+  INSERT INTO daily_chain_customers AS t
+    (day, customer_id, first_minute)
+  SELECT *
+    FROM unnest($1::date[], $2::uuid[], $3::smallint[])
+  ON CONFLICT (day, customer_id) DO UPDATE
+    SET previous_minute = t.first_minute,
+        first_minute = EXCLUDED.first_minute
+    WHERE t.first_minute > EXCLUDED.first_minute
+  RETURNING customer_id, day, first_minute, previous_minute)"};
+
+constexpr statement write_days_sql{"apply_write_days", R"(
+  INSERT INTO daily_sales_by_branch AS t
+    (branch_id, day, revenue_sum, items_sum, purchases_count,
+     customers, new_customers, chain_customers)
+  SELECT *
+    FROM unnest($1::text[], $2::date[], $3::bigint[], $4::bigint[],
+                $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+  ON CONFLICT (branch_id, day) DO UPDATE
+    SET revenue_sum = t.revenue_sum + EXCLUDED.revenue_sum,
+        items_sum = t.items_sum + EXCLUDED.items_sum,
+        purchases_count = t.purchases_count + EXCLUDED.purchases_count,
+        customers = t.customers + EXCLUDED.customers,
+        new_customers = t.new_customers + EXCLUDED.new_customers,
+        chain_customers = t.chain_customers + EXCLUDED.chain_customers)"};
+
+constexpr statement write_minutes_sql{"apply_write_minutes", R"(
+  INSERT INTO minute_sales_by_branch AS t
+    (branch_id, day, minute, revenue_sum, items_sum, purchases_count,
+     customers, chain_customers)
+  SELECT *
+    FROM unnest($1::text[], $2::date[], $3::smallint[], $4::bigint[],
+                $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+  ON CONFLICT (branch_id, day, minute) DO UPDATE
+    SET revenue_sum = t.revenue_sum + EXCLUDED.revenue_sum,
+        items_sum = t.items_sum + EXCLUDED.items_sum,
+        purchases_count = t.purchases_count + EXCLUDED.purchases_count,
+        customers = t.customers + EXCLUDED.customers,
+        chain_customers = t.chain_customers + EXCLUDED.chain_customers)"};
+
+constexpr statement write_quarantine_sql{"apply_write_quarantine", R"(
+  INSERT INTO quarantined_events
+    (stream_incarnation, stream_seq, branch_id, subject, reason, raw)
+  SELECT *
+    FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[],
+                $6::bytea[])
+  ON CONFLICT (stream_incarnation, stream_seq) DO NOTHING)"};
+
+constexpr statement write_cursors_sql{"apply_write_cursors", R"(
+  UPDATE branch_cursors AS t
+     SET stream_incarnation = s.stream_incarnation,
+         stream_seq = s.stream_seq,
+         outbox_seq = s.outbox_seq,
+         apply_no = s.apply_no,
+         recorded_at = s.recorded_at
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[],
+                $5::bigint[], $6::timestamptz[])
+      AS s (branch_id, stream_incarnation, stream_seq, outbox_seq, apply_no,
+            recorded_at)
+   WHERE t.branch_id = s.branch_id)"};
+
+// -- bounds -------------------------------------------------------------------
+
+/// Messages of one quarantine statement: a message may have a megabyte, and
+/// its hexadecimal form twice that.
+constexpr size_t quarantine_rows_max = 16;
+
+/// Bytes of a message kept in the quarantine; no sale of ours is larger.
+constexpr size_t raw_bytes_max = 256 * 1024;
+
+/// Characters of a reason.
+constexpr size_t reason_max = 500;
+
+/// How far an event's id may be ahead of the database's clock. Ids come from
+/// a database's clock too, so anything beyond is none of ours.
+constexpr auto id_ahead_max = std::chrono::hours{24};
+
+// -- columns ------------------------------------------------------------------
+
+struct sales_columns {
+  array_literal revenue;
+  array_literal items;
+  array_literal purchases;
+
+  void add(const sales_totals& x) {
+    revenue.add(x.revenue);
+    items.add(x.items);
+    purchases.add(x.purchases);
+  }
+};
+
+std::string to_hex(std::string_view bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string result = "\\x";
+  result.reserve(2 + 2 * bytes.size());
+  for (unsigned char c : bytes) {
+    result += digits[c >> 4];
+    result += digits[c & 15];
+  }
+  return result;
+}
+
+/// A reason may quote what came from outside.
+std::string printable(std::string_view text) {
+  std::string result{text.substr(0, reason_max)};
+  std::ranges::replace_if(
+    result, [](char c) { return c < ' ' || c > '~'; }, '?');
+  return result;
+}
+
+branch_cursor read_cursor(const pqxx::row& row) {
+  branch_cursor result;
+  result.stream_incarnation = as_text(row["stream_incarnation"]);
+  result.stream_seq = static_cast<uint64_t>(as_int(row["stream_seq"]));
+  result.outbox_seq = as_int(row["outbox_seq"]);
+  result.apply_no = as_int(row["apply_no"]);
+  result.recorded_at = as_timestamp(row["recorded_ms"]);
+  return result;
+}
+
+template <class Map>
+auto value_or_zero(const Map& from, const typename Map::key_type& key) {
+  auto i = from.find(key);
+  return i == from.end() ? typename Map::mapped_type{} : i->second;
+}
+
+} // namespace
+
+// -- the course of it ---------------------------------------------------------
+
+apply_transaction::apply_transaction(
+  session& on, const std::vector<apply_request_ptr>& requests)
+  : session_(on),
+    outcomes_(requests.size()) {
+  lanes_.resize(requests.size());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    lanes_[i].request = requests[i].get();
+    lanes_[i].index = i;
+  }
+  auto branch_of
+    = [](const lane& x) -> const std::string& { return x.request->branch_id; };
+  std::ranges::sort(lanes_, {}, branch_of);
+  assert(std::ranges::adjacent_find(lanes_, {}, branch_of) == lanes_.end());
+}
+
+bool apply_transaction::run(look_up mode) {
+  lock_owners();
+  lock_cursors();
+  if (lanes_.empty())
+    return true;
+  read_context();
+  sort_events(mode);
+  if (!log_events())
+    return false;
+  count_events();
+  write_hours();
+  write_products();
+  write_labels();
+  write_loyalty();
+  write_customers();
+  write_quarantine();
+  write_chain_customers();
+  write_days();
+  write_minutes();
+  write_cursors();
+  return true;
+}
+
+std::vector<apply_outcome> apply_transaction::take_outcomes() {
+  for (auto& x : lanes_)
+    outcomes_[x.index] = std::move(x.outcome);
+  return std::move(outcomes_);
+}
+
+// -- who may write ------------------------------------------------------------
+
+void apply_transaction::lock_owners() {
+  array_literal branches;
+  for (const auto& x : lanes_)
+    branches.add(x.request->branch_id);
+  std::map<std::string, int64_t> epochs;
+  for (const auto& row : session_.exec(lock_owners_sql, branches.str()))
+    epochs.emplace(as_text(row[0]), as_int(row[1]));
+  keep_lanes(epochs);
+}
+
+void apply_transaction::keep_lanes(
+  const std::map<std::string, int64_t>& epochs) {
+  std::erase_if(lanes_, [&](const lane& x) {
+    auto i = epochs.find(x.request->branch_id);
+    return i == epochs.end() || i->second != x.request->epoch;
+  });
+}
+
+void apply_transaction::lock_cursors() {
+  array_literal branches;
+  for (const auto& x : lanes_)
+    branches.add(x.request->branch_id);
+  std::map<std::string, branch_cursor> cursors;
+  for (const auto& row : session_.exec(lock_cursors_sql, branches.str()))
+    cursors.emplace(as_text(row["branch_id"]), read_cursor(row));
+  std::erase_if(lanes_, [&](const lane& x) {
+    auto i = cursors.find(x.request->branch_id);
+    if (i != cursors.end() && i->second == x.request->before)
+      return false;
+    outcomes_[x.index].moved = true;
+    return true;
+  });
+  for (auto& x : lanes_)
+    x.outcome.owned = true;
+}
+
+void apply_transaction::read_context() {
+  auto row = session_.exec(read_context_sql, limits::minute_days)[0];
+  if (row[2].is_null() || row[3].is_null())
+    throw std::runtime_error("the event log has no partitions: run "
+                             "`tillstream migrate`");
+  context_.minutes_from = as_day(row[0]);
+  context_.now = as_timestamp(row[1]);
+  context_.floor = as_uuid(row[2]);
+  context_.ceiling = as_uuid(row[3]);
+}
+
+// -- which events are new -----------------------------------------------------
+
+void apply_transaction::sort_events(look_up mode) {
+  std::unordered_set<uuid> known;
+  if (mode == look_up::yes)
+    known = known_events();
+  // One set for all lanes: an event id that comes under two branches is
+  // applied once.
+  std::unordered_set<uuid> seen;
+  for (auto& x : lanes_)
+    for (const auto& event : x.request->events)
+      sort_event(x, event, known, seen);
+}
+
+std::unordered_set<uuid> apply_transaction::known_events() {
+  array_literal ids;
+  for (const auto& x : lanes_)
+    for (const auto& event : x.request->events)
+      if (event.reason.empty())
+        ids.add(event.event.event_id);
+  std::unordered_set<uuid> result;
+  for (const auto& row : session_.exec(known_events_sql, ids.str()))
+    result.insert(as_uuid(row[0]));
+  return result;
+}
+
+void apply_transaction::sort_event(lane& to, const stream_event& what,
+                                   const std::unordered_set<uuid>& known,
+                                   std::unordered_set<uuid>& seen) {
+  auto reason = what.reason.empty() ? why_not(what.event) : what.reason;
+  if (!reason.empty()) {
+    to.refused.emplace_back(&what, std::move(reason));
+    to.outcome.quarantined += 1;
+  } else if (known.contains(what.event.event_id)
+             || !seen.insert(what.event.event_id).second) {
+    to.outcome.duplicates += 1;
+  } else {
+    to.fresh.push_back(&what.event);
+    to.fresh_seqs.push_back(what.stream_seq);
+  }
+}
+
+/// Below the log's floor nobody can tell whether the event was applied before.
+std::string apply_transaction::why_not(const purchase_event& event) const {
+  if (event.event_id < context_.floor)
+    return "older than the event log, which begins at "
+           + to_string(context_.floor);
+  if (event.event_id >= uuid7_floor(context_.now + id_ahead_max))
+    return "the event id is not of the past";
+  if (event.event_id >= context_.ceiling)
+    throw std::runtime_error("the event log has no partition for "
+                             + to_string(event.event_id)
+                             + ": run `tillstream migrate`");
+  return {};
+}
+
+bool apply_transaction::log_events() {
+  array_literal branches, ids, numbers, stream_seqs, outbox_seqs, purchases,
+    days, recorded;
+  size_t count = 0;
+  for (const auto& x : lanes_) {
+    for (size_t i = 0; i < x.fresh.size(); ++i) {
+      const auto& event = *x.fresh[i];
+      branches.add(x.request->branch_id);
+      ids.add(event.event_id);
+      numbers.add(x.request->before.apply_no + static_cast<int64_t>(i) + 1);
+      stream_seqs.add(x.fresh_seqs[i]);
+      outbox_seqs.add(event.outbox_seq);
+      purchases.add(event.purchase_id);
+      days.add(event.when.day);
+      recorded.add(event.recorded_at);
+    }
+    count += x.fresh.size();
+  }
+  if (count == 0)
+    return true;
+  auto result = session_.exec(
+    log_events_sql, branches.str(), ids.str(), numbers.str(), stream_seqs.str(),
+    outbox_seqs.str(), purchases.str(), days.str(), recorded.str());
+  return static_cast<size_t>(result.affected_rows()) == count;
+}
+
+void apply_transaction::count_events() {
+  for (auto& x : lanes_) {
+    auto& out = x.outcome;
+    for (const auto* event : x.fresh) {
+      accumulate(out.added, *event);
+      out.applied.push_back(event->event_id);
+    }
+    for (const auto& [day, n] : out.added.fresh)
+      out.customers[day].fresh += n;
+    move_cursor(x);
+  }
+}
+
+void apply_transaction::move_cursor(lane& of) const {
+  const auto& request = *of.request;
+  auto& cursor = of.outcome.cursor;
+  cursor = request.before;
+  if (cursor.stream_incarnation != request.stream_incarnation) {
+    cursor.stream_incarnation = request.stream_incarnation;
+    cursor.stream_seq = 0;
+  }
+  for (const auto& x : request.events)
+    cursor.stream_seq = std::max(cursor.stream_seq, x.stream_seq);
+  for (const auto* x : of.fresh) {
+    cursor.outbox_seq = std::max(cursor.outbox_seq, x->outbox_seq);
+    cursor.recorded_at = std::max(cursor.recorded_at, x->recorded_at);
+  }
+  cursor.apply_no += static_cast<int64_t>(of.fresh.size());
+}
+
+// -- rows of the own branches -------------------------------------------------
+
+void apply_transaction::write_hours() {
+  array_literal branches, days, hours;
+  sales_columns sales;
+  for (const auto& x : lanes_) {
+    for (const auto& [key, totals] : x.outcome.added.hours) {
+      branches.add(x.request->branch_id);
+      days.add(key.first);
+      hours.add(key.second);
+      sales.add(totals);
+    }
+  }
+  session_.exec(write_hours_sql, branches.str(), days.str(), hours.str(),
+                sales.revenue.str(), sales.items.str(), sales.purchases.str());
+}
+
+void apply_transaction::write_products() {
+  array_literal branches, days, products, quantities, revenues;
+  for (const auto& x : lanes_) {
+    for (const auto& [key, totals] : x.outcome.added.products) {
+      branches.add(x.request->branch_id);
+      days.add(key.first);
+      products.add(key.second);
+      quantities.add(totals.quantity);
+      revenues.add(totals.revenue);
+    }
+  }
+  session_.exec(write_products_sql, branches.str(), days.str(), products.str(),
+                quantities.str(), revenues.str());
+}
+
+void apply_transaction::write_labels() {
+  array_literal branches, products, names, categories, seqs;
+  for (const auto& x : lanes_) {
+    for (const auto& [product, label] : x.outcome.added.labels) {
+      branches.add(x.request->branch_id);
+      products.add(product);
+      names.add(label.name);
+      categories.add(label.category);
+      seqs.add(label.outbox_seq);
+    }
+  }
+  session_.exec(write_labels_sql, branches.str(), products.str(), names.str(),
+                categories.str(), seqs.str());
+}
+
+void apply_transaction::write_loyalty() {
+  array_literal branches, customers, purchases, revenues, last;
+  std::map<std::string_view, lane*> by_branch;
+  for (auto& x : lanes_) {
+    by_branch.emplace(x.request->branch_id, &x);
+    for (const auto& [customer, totals] : x.outcome.added.customers) {
+      branches.add(x.request->branch_id);
+      customers.add(customer);
+      purchases.add(totals.purchases);
+      revenues.add(totals.revenue);
+      last.add(totals.last_purchase_at);
+    }
+  }
+  auto rows = session_.exec(write_loyalty_sql, branches.str(), customers.str(),
+                            purchases.str(), revenues.str(), last.str());
+  for (const auto& row : rows)
+    by_branch.at(row[0].c_str())
+      ->outcome.loyal.emplace(
+        as_uuid(row[1]),
+        loyalty{as_int(row[2]), as_int(row[3]), as_timestamp(row[4])});
+}
+
+// -- distinct customers -------------------------------------------------------
+
+void apply_transaction::write_customers() {
+  array_literal branches, days, customers, minutes;
+  std::map<std::string_view, lane*> by_branch;
+  for (auto& x : lanes_) {
+    by_branch.emplace(x.request->branch_id, &x);
+    for (const auto& [key, minute] : x.outcome.added.visits) {
+      branches.add(x.request->branch_id);
+      days.add(key.first);
+      customers.add(key.second);
+      minutes.add(minute);
+    }
+  }
+  auto rows = session_.exec(write_customers_sql, branches.str(), days.str(),
+                            customers.str(), minutes.str());
+  for (const auto& row : rows)
+    book_visit(*by_branch.at(row[0].c_str()), row, false);
+}
+
+/// A customer who bought in several branches of this batch is the
+/// contribution of the branch with the earliest visit.
+void apply_transaction::write_chain_customers() {
+  std::map<std::pair<calendar_day, uuid>, std::pair<int, lane*>> visits;
+  for (auto& x : lanes_) {
+    for (const auto& [key, minute] : x.outcome.added.visits) {
+      auto [i, is_new] = visits.try_emplace(key, minute, &x);
+      if (!is_new && minute < i->second.first)
+        i->second = {minute, &x};
+    }
+  }
+  array_literal days, customers, minutes;
+  for (const auto& [key, visit] : visits) {
+    days.add(key.first);
+    customers.add(key.second);
+    minutes.add(visit.first);
+  }
+  auto rows = session_.exec(write_chain_customers_sql, days.str(),
+                            customers.str(), minutes.str());
+  for (const auto& row : rows)
+    book_visit(*visits.at({as_day(row[1]), as_uuid(row[0])}).second, row, true);
+}
+
+void apply_transaction::book_visit(lane& of, const pqxx::row& row,
+                                   bool of_chain) {
+  auto day = as_day(row["day"]);
+  auto add = [&](const pqxx::field& minute, int64_t n) {
+    if (day < context_.minutes_from)
+      return;
+    auto& visits = of.outcome.visits[{day, static_cast<int>(as_int(minute))}];
+    (of_chain ? visits.second : visits.first) += n;
+  };
+  add(row["first_minute"], 1);
+  if (auto previous = row["previous_minute"]; !previous.is_null()) {
+    add(previous, -1);
+    return;
+  }
+  auto& counts = of.outcome.customers[day];
+  (of_chain ? counts.chain : counts.customers) += 1;
+}
+
+// -- totals -------------------------------------------------------------------
+
+void apply_transaction::write_days() {
+  array_literal branches, days, customers, fresh, chain;
+  sales_columns sales;
+  for (const auto& x : lanes_) {
+    // Every day of a new customer is a day of a sale.
+    for (const auto& [day, totals] : x.outcome.added.days) {
+      auto counts = value_or_zero(x.outcome.customers, day);
+      branches.add(x.request->branch_id);
+      days.add(day);
+      sales.add(totals);
+      customers.add(counts.customers);
+      fresh.add(counts.fresh);
+      chain.add(counts.chain);
+    }
+  }
+  session_.exec(write_days_sql, branches.str(), days.str(), sales.revenue.str(),
+                sales.items.str(), sales.purchases.str(), customers.str(),
+                fresh.str(), chain.str());
+}
+
+void apply_transaction::write_minutes() {
+  array_literal branches, days, minutes, customers, chain;
+  sales_columns sales;
+  for (const auto& x : lanes_) {
+    const auto& out = x.outcome;
+    // A first visit may move away from a minute that has no sale in here.
+    std::set<std::pair<calendar_day, int>> keys;
+    for (const auto& [key, totals] : out.added.minutes)
+      if (key.first >= context_.minutes_from)
+        keys.insert(key);
+    for (const auto& [key, counts] : out.visits)
+      keys.insert(key);
+    for (const auto& key : keys) {
+      auto visits = value_or_zero(out.visits, key);
+      branches.add(x.request->branch_id);
+      days.add(key.first);
+      minutes.add(key.second);
+      sales.add(value_or_zero(out.added.minutes, key));
+      customers.add(visits.first);
+      chain.add(visits.second);
+    }
+  }
+  session_.exec(write_minutes_sql, branches.str(), days.str(), minutes.str(),
+                sales.revenue.str(), sales.items.str(), sales.purchases.str(),
+                customers.str(), chain.str());
+}
+
+// -- quarantine and cursors ---------------------------------------------------
+
+void apply_transaction::write_quarantine() {
+  array_literal incarnations, seqs, branches, subjects, reasons, raws;
+  size_t count = 0;
+  auto flush = [&] {
+    if (count > 0)
+      session_.exec(write_quarantine_sql, incarnations.str(), seqs.str(),
+                    branches.str(), subjects.str(), reasons.str(), raws.str());
+    incarnations = seqs = branches = subjects = reasons = raws
+      = array_literal{};
+    count = 0;
+  };
+  for (const auto& x : lanes_) {
+    for (const auto& [what, reason] : x.refused) {
+      auto raw = what->raw ? std::string_view{*what->raw} : std::string_view{};
+      incarnations.add(x.request->stream_incarnation);
+      seqs.add(what->stream_seq);
+      branches.add(x.request->branch_id);
+      subjects.add(event_subject(x.request->branch_id));
+      reasons.add(printable(reason));
+      raws.add(to_hex(raw.substr(0, raw_bytes_max)));
+      if (++count == quarantine_rows_max)
+        flush();
+    }
+  }
+  flush();
+}
+
+void apply_transaction::write_cursors() {
+  array_literal branches, incarnations, stream_seqs, outbox_seqs, numbers,
+    recorded;
+  for (const auto& x : lanes_) {
+    const auto& cursor = x.outcome.cursor;
+    branches.add(x.request->branch_id);
+    incarnations.add(cursor.stream_incarnation);
+    stream_seqs.add(cursor.stream_seq);
+    outbox_seqs.add(cursor.outbox_seq);
+    numbers.add(cursor.apply_no);
+    recorded.add(cursor.recorded_at);
+  }
+  session_.exec(write_cursors_sql, branches.str(), incarnations.str(),
+                stream_seqs.str(), outbox_seqs.str(), numbers.str(),
+                recorded.str());
+}
+
+} // namespace tillstream::storage::postgres

@@ -1,0 +1,307 @@
+#include "storage/outbox_store.hpp"
+
+#include "storage/postgres/session.hpp"
+#include "storage/postgres/stores.hpp"
+
+#include <algorithm>
+#include <map>
+#include <unordered_map>
+#include <utility>
+
+namespace tillstream::storage {
+
+namespace {
+
+using namespace postgres;
+
+/// Rows that `backlog` counts at most.
+constexpr int64_t backlog_rows_max = 1'000'000;
+
+/// How far the floor moves before the stored mark follows: a relay that starts
+/// reads at most about this many rows that are SENT already.
+constexpr int64_t mark_distance = 1000;
+
+// -- statements ---------------------------------------------------------------
+
+constexpr statement fetch_notes{"fetch_outbox", R"(
+  SELECT branch_id, seq, event_id,
+         (extract(epoch FROM created_at) * 1000)::bigint AS created_at,
+         publish_round, payload
+  FROM outbox_events
+  WHERE seq = ANY ($1::bigint[]) AND status = 'NEW'
+  ORDER BY seq)"};
+
+constexpr statement poll_notes{"poll_outbox", R"(
+  SELECT branch_id, seq, event_id,
+         (extract(epoch FROM created_at) * 1000)::bigint AS created_at,
+         publish_round, payload
+  FROM outbox_events
+  WHERE seq >= $1 AND status = 'NEW'
+  ORDER BY seq
+  LIMIT $2)"};
+
+// Before the snapshot: a number that this sees was taken by a transaction whose
+// id is older (`begin_with_id` in purchase_store.cpp), hence below the `xmax`
+// of any later snapshot. Within one statement it would be the other way round.
+constexpr statement last_number{"last_outbox_number", R"(
+  SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM outbox_seq)"};
+
+constexpr statement snapshot_bounds{"snapshot_bounds", R"(
+  SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint,
+         f.seq, f.generation
+  FROM pg_current_snapshot() AS s, outbox_floor f)"};
+
+// Never waits: a `republish` that holds the row is about to lower it.
+constexpr statement raise_mark{"raise_outbox_floor", R"(
+  UPDATE outbox_floor AS f SET seq = $1
+  FROM (SELECT FROM outbox_floor FOR UPDATE SKIP LOCKED) AS unlocked
+  WHERE f.generation = $2 AND f.seq < $1)"};
+
+constexpr statement select_mark{"select_outbox_floor", R"(
+  SELECT seq FROM outbox_floor)"};
+
+// The bounds let the server skip partitions, which it cannot do for an array.
+constexpr statement mark_events_sent{"mark_outbox_sent", R"(
+  UPDATE outbox_events
+  SET status = 'SENT', sent_at = date_trunc('milliseconds', clock_timestamp())
+  WHERE event_id = ANY ($1::uuid[]) AND event_id BETWEEN $2 AND $3
+    AND status = 'NEW')"};
+
+constexpr statement count_backlog{"count_outbox_backlog", R"(
+  SELECT count(*), coalesce(
+    (extract(epoch FROM clock_timestamp() - min(created_at)) * 1000)::bigint, 0)
+  FROM (SELECT created_at FROM outbox_events
+        WHERE seq >= $1 AND status = 'NEW' ORDER BY seq LIMIT $2) AS waiting)"};
+
+constexpr statement lower_mark{"lower_outbox_floor", R"(
+  UPDATE outbox_floor
+  SET seq = least(seq, $1::bigint + 1), generation = generation + 1)"};
+
+constexpr statement publish_again{"publish_outbox_again", R"(
+  UPDATE outbox_events
+  SET status = 'NEW', sent_at = NULL, publish_round = publish_round + 1
+  WHERE branch_id = $1 AND seq > $2 AND status = 'SENT')"};
+
+// In two steps, lest the server walk all branches in the order of `seq`.
+constexpr statement recent_notes{"recent_outbox", R"(
+  WITH of_branch AS MATERIALIZED (
+    SELECT branch_id, seq, event_id, created_at, publish_round
+    FROM outbox_events
+    WHERE branch_id = $1 AND event_id >= $2 AND created_at >= $3::timestamptz)
+  SELECT branch_id, seq, event_id,
+         (extract(epoch FROM created_at) * 1000)::bigint AS created_at,
+         publish_round
+  FROM of_branch
+  ORDER BY seq
+  LIMIT $4)"};
+
+constexpr statement select_payloads{"select_outbox_payloads", R"(
+  SELECT event_id, payload
+  FROM outbox_events
+  WHERE event_id = ANY ($1::uuid[]) AND event_id BETWEEN $2 AND $3)"};
+
+// A week of a busy branch takes longer than a purchase may.
+constexpr const char* begin_long
+  = "BEGIN; SET LOCAL statement_timeout = '10min'; "
+    "SET LOCAL lock_timeout = '10s'";
+
+// -- rows ---------------------------------------------------------------------
+
+outbox_note read_note(const pqxx::row& row) {
+  outbox_note result;
+  result.branch_id = as_text(row["branch_id"]);
+  result.seq = as_int(row["seq"]);
+  result.event_id = as_uuid(row["event_id"]);
+  result.recorded_at = as_timestamp(row["created_at"]);
+  result.publish_round = static_cast<int>(as_int(row["publish_round"]));
+  return result;
+}
+
+std::vector<outbox_note> read_notes(const pqxx::result& rows) {
+  std::vector<outbox_note> result;
+  for (auto row : rows) {
+    result.push_back(read_note(row));
+    result.back().payload
+      = std::make_shared<const std::string>(as_text(row["payload"]));
+  }
+  return result;
+}
+
+// -- the store ----------------------------------------------------------------
+
+class postgres_outbox_store : public outbox_store {
+public:
+  explicit postgres_outbox_store(session_ptr db) : db_(std::move(db)) {
+    // nop
+  }
+
+  caf::expected<std::vector<outbox_note>>
+  fetch(const std::vector<int64_t>& seqs) override {
+    return guarded(*db_, [&]() -> caf::expected<std::vector<outbox_note>> {
+      return read_notes(db_->exec(fetch_notes, to_array(seqs)));
+    });
+  }
+
+  caf::expected<std::vector<outbox_note>>
+  poll(outbox_floor& floor, size_t limit) override;
+
+  caf::expected<void> mark_sent(const std::vector<uuid>& event_ids) override;
+
+  caf::expected<outbox_backlog> backlog(const outbox_floor& floor) override {
+    return guarded(*db_, [&]() -> caf::expected<outbox_backlog> {
+      // A floor that was never polled with knows nothing yet.
+      auto from = floor.generation == 0 ? as_int(db_->exec(select_mark)[0][0])
+                                        : floor.seq;
+      auto row = db_->exec(count_backlog, from, backlog_rows_max)[0];
+      return outbox_backlog{as_int(row[0]),
+                            std::max(as_int(row[1]), int64_t{0})};
+    });
+  }
+
+  caf::expected<int64_t>
+  republish(const std::string& branch_id, int64_t after_seq) override;
+
+  caf::expected<std::vector<outbox_note>>
+  recent(const std::string& branch_id, timestamp since, size_t limit) override;
+
+  caf::expected<std::vector<std::string>>
+  payloads(const std::vector<uuid>& event_ids) override;
+
+private:
+  struct bounds {
+    int64_t last_seq = 0;
+    uint64_t xmin = 0;
+    uint64_t xmax = 0;
+    int64_t stored_seq = 0;
+    int64_t generation = 0;
+  };
+
+  bounds read_bounds();
+  void store_mark(const outbox_floor& floor, const bounds& now);
+
+  session_ptr db_;
+};
+
+postgres_outbox_store::bounds postgres_outbox_store::read_bounds() {
+  bounds result;
+  result.last_seq = as_int(db_->exec(last_number)[0][0]);
+  auto row = db_->exec(snapshot_bounds)[0];
+  result.xmin = static_cast<uint64_t>(as_int(row[0]));
+  result.xmax = static_cast<uint64_t>(as_int(row[1]));
+  result.stored_seq = as_int(row[2]);
+  result.generation = as_int(row[3]);
+  return result;
+}
+
+/// How the floor moves, with `xmin` as the oldest open transaction:
+///
+/// ```
+///   candidate = last number, candidate_xid = xmax     at one poll
+///   xmin >= candidate_xid                             at a later one:
+///     whoever took a number up to the candidate has ended, so the rows that
+///     this poll sees up to there are all that will ever be; the floor moves
+///     to the first of them that is NEW, or beyond the candidate.
+/// ```
+///
+/// A transaction that stays open keeps the floor where it is, no more: rows
+/// above it are found all the same.
+caf::expected<std::vector<outbox_note>>
+postgres_outbox_store::poll(outbox_floor& floor, size_t limit) {
+  return guarded(*db_, [&]() -> caf::expected<std::vector<outbox_note>> {
+    // The rows are read last: their snapshot is the youngest, so what had
+    // ended for `xmin` has ended for them.
+    auto now = read_bounds();
+    auto moved = floor;
+    if (moved.generation != now.generation)
+      moved = {now.stored_seq, 0, 0, now.generation};
+    auto result = read_notes(db_->exec(poll_notes, moved.seq, limit));
+    if (moved.candidate != 0 && now.xmin >= moved.candidate_xid) {
+      auto settled = moved.candidate + 1;
+      auto first_new = result.empty() ? settled : result.front().seq;
+      moved.seq = std::max(moved.seq, std::min(first_new, settled));
+      moved.candidate = 0;
+    }
+    if (moved.candidate == 0) {
+      moved.candidate = now.last_seq;
+      moved.candidate_xid = now.xmax;
+    }
+    store_mark(moved, now);
+    floor = moved;
+    return result;
+  });
+}
+
+void postgres_outbox_store::store_mark(const outbox_floor& floor,
+                                       const bounds& now) {
+  if (floor.seq >= now.stored_seq + mark_distance)
+    db_->exec(raise_mark, floor.seq, floor.generation);
+}
+
+caf::expected<void>
+postgres_outbox_store::mark_sent(const std::vector<uuid>& event_ids) {
+  if (event_ids.empty())
+    return caf::unit;
+  return guarded(*db_, [&]() -> caf::expected<void> {
+    auto [low, high] = std::minmax_element(event_ids.begin(), event_ids.end());
+    db_->exec(mark_events_sent, to_array(event_ids), *low, *high);
+    return caf::unit;
+  });
+}
+
+caf::expected<int64_t>
+postgres_outbox_store::republish(const std::string& branch_id,
+                                 int64_t after_seq) {
+  return guarded(*db_, [&]() -> caf::expected<int64_t> {
+    transaction tx{*db_, begin_long};
+    // The mark first: it holds off a relay that is about to raise it.
+    db_->exec(lower_mark, after_seq);
+    auto rows = db_->exec(publish_again, branch_id, after_seq);
+    tx.commit();
+    return static_cast<int64_t>(rows.affected_rows());
+  });
+}
+
+caf::expected<std::vector<outbox_note>>
+postgres_outbox_store::recent(const std::string& branch_id, timestamp since,
+                              size_t limit) {
+  return guarded(*db_, [&]() -> caf::expected<std::vector<outbox_note>> {
+    auto first = uuid7_floor(std::max(since, timestamp{}));
+    std::vector<outbox_note> result;
+    for (auto row : db_->exec(recent_notes, branch_id, first, since, limit))
+      result.push_back(read_note(row));
+    return result;
+  });
+}
+
+caf::expected<std::vector<std::string>>
+postgres_outbox_store::payloads(const std::vector<uuid>& event_ids) {
+  std::vector<std::string> result(event_ids.size());
+  if (event_ids.empty())
+    return result;
+  return guarded(*db_, [&]() -> caf::expected<std::vector<std::string>> {
+    std::unordered_map<uuid, std::string> found;
+    auto [low, high] = std::minmax_element(event_ids.begin(), event_ids.end());
+    for (auto row :
+         db_->exec(select_payloads, to_array(event_ids), *low, *high))
+      found.emplace(as_uuid(row[0]), as_text(row[1]));
+    for (size_t i = 0; i < event_ids.size(); ++i)
+      if (auto x = found.find(event_ids[i]); x != found.end())
+        result[i] = x->second;
+    return result;
+  });
+}
+
+} // namespace
+
+caf::expected<outbox_store_ptr> open_outbox_store(const std::string& dsn) {
+  session_options options;
+  options.application_name = "tillstream-outbox";
+  options.pinned_plans = true;
+  auto db = open_session(dsn, options);
+  if (!db)
+    return db.error();
+  return outbox_store_ptr{
+    std::make_unique<postgres_outbox_store>(std::move(*db))};
+}
+
+} // namespace tillstream::storage

@@ -1,0 +1,271 @@
+#include "storage/postgres/session.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cstring>
+#include <stdexcept>
+
+namespace tillstream::storage::postgres {
+
+namespace {
+
+/// A dead peer is noticed within a statement's time-out, also while we wait
+/// for an answer: keepalives when nothing is in flight, the user time-out when
+/// something is.
+std::string connection_defaults(const session_options& options, char joint) {
+  return fmt::format(
+    "connect_timeout={1}{0}application_name={2}{0}"
+    "keepalives_idle=5{0}keepalives_interval=2{0}"
+    "keepalives_count=3{0}tcp_user_timeout={3}",
+    joint, limits::connect_timeout.count(), options.application_name,
+    std::chrono::milliseconds{limits::statement_timeout}.count());
+}
+
+bool is_url(std::string_view dsn) {
+  return dsn.starts_with("postgresql://") || dsn.starts_with("postgres://");
+}
+
+/// Our defaults come first, as of two equal keys the later wins.
+std::string
+with_defaults(const std::string& dsn, const session_options& options) {
+  if (!is_url(dsn))
+    return connection_defaults(options, ' ') + ' ' + dsn;
+  auto question = dsn.find('?');
+  auto head = dsn.substr(0, question);
+  auto result = head + '?' + connection_defaults(options, '&');
+  if (question != std::string::npos)
+    result += '&' + dsn.substr(question + 1);
+  return result;
+}
+
+std::string session_settings(const session_options& options) {
+  auto result = fmt::format(
+    "SET statement_timeout = {}; SET lock_timeout = {}; "
+    "SET idle_in_transaction_session_timeout = {}; "
+    "SET client_encoding = 'UTF8'; SET timezone = 'UTC'; "
+    "SET datestyle = 'ISO'; SET client_min_messages = warning; "
+    "SET default_transaction_isolation = 'read committed'; SET jit = off",
+    options.statement_timeout.count(), options.lock_timeout.count(),
+    options.idle_in_transaction_timeout.count());
+  if (options.pinned_plans)
+    result += "; SET plan_cache_mode = force_generic_plan; "
+              "SET enable_seqscan = off; SET enable_hashjoin = off; "
+              "SET enable_mergejoin = off";
+  return result;
+}
+
+bool in_class(const std::string& sqlstate, std::string_view prefix) {
+  return std::string_view{sqlstate}.starts_with(prefix);
+}
+
+failure classify_sqlstate(const std::string& sqlstate) {
+  if (in_class(sqlstate, "08") || in_class(sqlstate, "57P")
+      || sqlstate == "25P03")
+    return failure::broken;
+  // 53200 is what a full lock table says: half a batch needs half the locks.
+  if (in_class(sqlstate, "40") || sqlstate == "55P03" || sqlstate == "53200")
+    return failure::contention;
+  if (sqlstate == "23505")
+    return failure::duplicate;
+  if (in_class(sqlstate, "22") || in_class(sqlstate, "23"))
+    return failure::bad_data;
+  if (in_class(sqlstate, "53") || in_class(sqlstate, "58")
+      || sqlstate == "57014" || sqlstate == "25006")
+    return failure::exhausted;
+  return failure::bug;
+}
+
+} // namespace
+
+// -- session ------------------------------------------------------------------
+
+session::session(const std::string& dsn, const session_options& options)
+  : connection_(with_defaults(dsn, options)),
+    tx_(connection_) {
+#if PQXX_VERSION_MAJOR < 7
+  // libpqxx 6 connects again in silence, and with that loses our settings and
+  // an open transaction. Deprecated, as libpqxx 7 has no such trap.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+  connection_.inhibit_reactivation(true);
+#pragma GCC diagnostic pop
+#endif
+  tx_.exec(session_settings(options));
+}
+
+void session::prepare(const statement& what) {
+  if (prepared_.contains(what.name))
+    return;
+  connection_.prepare(what.name, what.sql);
+  prepared_.insert(what.name);
+}
+
+// -- transaction --------------------------------------------------------------
+
+transaction::transaction(session& on, const std::string& begin) : session_(on) {
+  session_.run(begin);
+}
+
+transaction::~transaction() {
+  if (!open_ || session_.broken())
+    return;
+  try {
+    session_.run("ROLLBACK");
+  } catch (const std::exception&) {
+    // The session is lost, and with it the transaction.
+  }
+}
+
+void transaction::commit() {
+  open_ = false;
+  try {
+    session_.run("COMMIT");
+  } catch (const std::exception& x) {
+    // A server that lives on and says no has rolled back. Everything else
+    // leaves the outcome open.
+    auto sqlstate = sqlstate_of(x);
+    if (!session_.broken() && !sqlstate.empty()
+        && classify_sqlstate(sqlstate) != failure::broken)
+      throw;
+    throw pqxx::in_doubt_error(x.what());
+  }
+}
+
+void transaction::rollback() {
+  open_ = false;
+  session_.run("ROLLBACK");
+}
+
+// -- errors -------------------------------------------------------------------
+
+std::string sqlstate_of(const std::exception& what) {
+  if (auto* x = dynamic_cast<const pqxx::sql_error*>(&what))
+    return x->sqlstate();
+  // libpqxx 6 leaves the state out of these.
+  if (dynamic_cast<const pqxx::deadlock_detected*>(&what) != nullptr)
+    return "40P01";
+  if (dynamic_cast<const pqxx::statement_completion_unknown*>(&what) != nullptr)
+    return "40003";
+  if (dynamic_cast<const pqxx::transaction_rollback*>(&what) != nullptr)
+    return "40001";
+  return "";
+}
+
+failure classify(const session& on, const std::exception& what) {
+  if (dynamic_cast<const pqxx::in_doubt_error*>(&what) != nullptr)
+    return failure::in_doubt;
+  if (on.broken()
+      || dynamic_cast<const pqxx::broken_connection*>(&what) != nullptr)
+    return failure::broken;
+  return classify_sqlstate(sqlstate_of(what));
+}
+
+caf::error to_error(failure why, const std::exception& what) {
+  std::string text = what.what();
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
+    text.pop_back();
+  switch (why) {
+    case failure::in_doubt:
+      return caf::make_error(errc::in_doubt, std::move(text));
+    case failure::broken:
+    case failure::contention:
+    case failure::exhausted:
+      return caf::make_error(errc::unavailable, std::move(text));
+    case failure::duplicate:
+    case failure::bad_data:
+    case failure::bug:
+      break;
+  }
+  return caf::make_error(errc::internal, std::move(text));
+}
+
+caf::expected<session_ptr>
+open_session(const std::string& dsn, const session_options& options) {
+  try {
+    return std::make_unique<session>(dsn, options);
+  } catch (const pqxx::broken_connection& x) {
+    return to_error(failure::broken, x);
+  } catch (const pqxx::sql_error& x) {
+    return to_error(classify_sqlstate(x.sqlstate()), x);
+  } catch (const std::exception& x) {
+    return to_error(failure::bug, x);
+  }
+}
+
+// -- arrays -------------------------------------------------------------------
+
+array_literal::array_literal(size_t bytes) {
+  text_.reserve(bytes + 2);
+  text_ = "{}";
+}
+
+void array_literal::next() {
+  if (text_.size() == 2)
+    text_.pop_back();
+  else
+    text_.back() = ',';
+}
+
+void array_literal::add(std::string_view x) {
+  next();
+  text_ += '"';
+  while (true) {
+    // Copies in runs: most texts need no escape, an event has many.
+    auto stop = x.find_first_of("\"\\");
+    if (stop == std::string_view::npos)
+      break;
+    text_.append(x.substr(0, stop));
+    text_ += '\\';
+    text_ += x[stop];
+    x.remove_prefix(stop + 1);
+  }
+  text_.append(x);
+  text_ += "\"}";
+}
+
+void array_literal::add_bare(std::string_view x) {
+  next();
+  text_.append(x);
+  text_ += '}';
+}
+
+// -- fields -------------------------------------------------------------------
+
+uuid as_uuid(const pqxx::field& x) {
+  auto result = parse_uuid({x.c_str(), x.size()});
+  if (!result)
+    throw std::runtime_error("not a UUID in column " + std::string{x.name()});
+  return *result;
+}
+
+timestamp as_timestamp(const pqxx::field& x) {
+  return from_ms(as_int(x));
+}
+
+calendar_day as_day(const pqxx::field& x) {
+  auto result = parse_day({x.c_str(), x.size()});
+  if (!result)
+    throw std::runtime_error("not a day in column " + std::string{x.name()});
+  return *result;
+}
+
+int64_t as_int(const pqxx::field& x) {
+  int64_t result = 0;
+  const auto* end = x.c_str() + x.size();
+  auto [rest, error] = std::from_chars(x.c_str(), end, result);
+  if (x.is_null() || error != std::errc{} || rest != end)
+    throw std::runtime_error("not an integer in column "
+                             + std::string{x.name()});
+  return result;
+}
+
+bool as_bool(const pqxx::field& x) {
+  return !x.is_null() && x.c_str()[0] == 't';
+}
+
+std::string as_text(const pqxx::field& x) {
+  return x.is_null() ? std::string{} : std::string{x.c_str(), x.size()};
+}
+
+} // namespace tillstream::storage::postgres

@@ -1,0 +1,163 @@
+#define BOOST_TEST_MODULE backlog
+
+#include "actors/backlog.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <random>
+#include <set>
+
+using namespace tillstream;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct fixture {
+  /// The n-th event of the branch, made at n milliseconds.
+  outbox_note note(int64_t n) {
+    while (static_cast<int64_t>(ids.size()) <= n)
+      ids.push_back(source.v7(from_ms(static_cast<int64_t>(ids.size()))));
+    outbox_note result;
+    result.branch_id = "branch-1";
+    result.seq = n;
+    result.event_id = ids[static_cast<size_t>(n)];
+    result.recorded_at = from_ms(n);
+    return result;
+  }
+
+  void apply(backlog& to, int64_t n) {
+    to.apply(note(n).event_id, n);
+  }
+
+  uuid_source source{7};
+  std::vector<uuid> ids;
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(backlog_suite, fixture)
+
+BOOST_AUTO_TEST_CASE(what_is_committed_and_not_applied_is_pending) {
+  backlog pending;
+  BOOST_TEST(pending.count() == 0);
+  BOOST_TEST(!pending.oldest());
+  pending.add(note(2));
+  pending.add(note(1));
+  pending.add(note(1));
+  BOOST_TEST(pending.count() == 2);
+  BOOST_TEST((pending.oldest() == from_ms(1)));
+  BOOST_TEST(*pending.lowest_seq() == 1);
+  apply(pending, 1);
+  BOOST_TEST(pending.count() == 1);
+  BOOST_TEST((pending.oldest() == from_ms(2)));
+  BOOST_TEST(pending.recently_applied(note(1).event_id));
+  BOOST_TEST(!pending.recently_applied(note(2).event_id));
+}
+
+BOOST_AUTO_TEST_CASE(a_note_that_comes_behind_its_commit_is_not_pending) {
+  backlog pending;
+  apply(pending, 5);
+  pending.add(note(5));
+  BOOST_TEST(pending.count() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(what_was_set_aside_is_neither_pending_nor_applied) {
+  backlog pending;
+  pending.add(note(1));
+  pending.remove(note(1).event_id, 1);
+  pending.remove(note(2).event_id, 2);
+  pending.add(note(2));
+  BOOST_TEST(pending.count() == 0);
+  BOOST_TEST(!pending.recently_applied(note(1).event_id));
+}
+
+BOOST_AUTO_TEST_CASE(forgotten_ids_raise_the_horizon) {
+  backlog pending{{100, 3}};
+  for (int64_t i = 1; i <= 5; ++i)
+    apply(pending, i);
+  BOOST_TEST(!pending.recently_applied(note(2).event_id));
+  BOOST_TEST(pending.recently_applied(note(3).event_id));
+  BOOST_TEST(pending.may_be_forgotten(note(2).event_id));
+  BOOST_TEST(!pending.may_be_forgotten(note(4).event_id));
+  pending.raise_horizon(from_ms(9));
+  BOOST_TEST(pending.may_be_forgotten(note(9).event_id));
+  BOOST_TEST(!pending.may_be_forgotten(note(10).event_id));
+}
+
+BOOST_AUTO_TEST_CASE(beyond_the_bound_events_are_counted_and_read_later) {
+  backlog pending{{4, 100}};
+  for (int64_t i = 1; i <= 10; ++i)
+    pending.add(note(i));
+  BOOST_TEST(pending.count() == 10);
+  BOOST_TEST((pending.unread() == from_ms(5)));
+  BOOST_TEST(!pending.has_room());
+  for (int64_t i = 1; i <= 3; ++i)
+    apply(pending, i);
+  BOOST_TEST(pending.count() == 7);
+  BOOST_TEST(pending.has_room());
+  // One more comes while the outbox is read: it is in the answer or not.
+  pending.begin_refill();
+  pending.add(note(11));
+  pending.refill({note(5), note(6)}, from_ms(6));
+  BOOST_TEST(pending.unread().has_value());
+  pending.begin_refill();
+  apply(pending, 4);
+  apply(pending, 5);
+  pending.refill({note(6), note(7), note(8), note(9), note(10), note(11)},
+                 std::nullopt);
+  BOOST_TEST(pending.count() == 6);
+  for (int64_t i = 6; i <= 11; ++i)
+    apply(pending, i);
+  BOOST_TEST(pending.count() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_note_that_comes_while_the_outbox_is_read_is_kept) {
+  backlog pending{{2, 100}};
+  for (int64_t i = 1; i <= 4; ++i)
+    pending.add(note(i));
+  apply(pending, 1);
+  apply(pending, 2);
+  pending.begin_refill();
+  pending.add(note(5));
+  pending.add(note(4)); // known to the answer as well
+  pending.refill({note(3), note(4)}, std::nullopt);
+  BOOST_TEST(pending.count() == 3);
+}
+
+BOOST_AUTO_TEST_CASE(counted_events_that_are_applied_count_no_more) {
+  backlog pending{{2, 100}};
+  for (int64_t i = 1; i <= 5; ++i)
+    pending.add(note(i));
+  // The early one has no note yet: it is not one of those counted.
+  apply(pending, 0);
+  BOOST_TEST(pending.count() == 5);
+  for (int64_t i = 1; i <= 4; ++i)
+    apply(pending, i);
+  BOOST_TEST(pending.count() == 1);
+  BOOST_TEST((pending.oldest() == from_ms(3)));
+}
+
+// Goal: whatever the order of notes and commits, the number is that of the
+// difference of both sets. Method: a seed draws the order; notes may come
+// behind the commit, but both are in commit order.
+BOOST_AUTO_TEST_CASE(the_count_is_exact_under_any_interleaving) {
+  for (unsigned seed = 0; seed < 200; ++seed) {
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937 prng{seed};
+      backlog pending{{1000, 64}};
+      int64_t noted = 0;
+      int64_t applied = 0;
+      for (int step = 0; step < 400; ++step) {
+        if (prng() % 2 == 0)
+          pending.add(note(noted++));
+        else if (applied < noted + 8)
+          apply(pending, applied++);
+        BOOST_TEST(pending.count() == std::max<int64_t>(noted - applied, 0));
+        if (noted > applied)
+          BOOST_TEST((pending.oldest() == from_ms(applied)));
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()

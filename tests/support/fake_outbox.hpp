@@ -1,0 +1,286 @@
+#pragma once
+
+#include "messages/error.hpp"
+#include "messages/event.hpp"
+#include "messages/purchase.hpp"
+#include "messages/uuid.hpp"
+#include "storage/event_stream.hpp"
+#include "storage/outbox_store.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace tillstream::tests {
+
+/// `outbox_events` in memory. Outlives the stores that are opened on it.
+struct fake_outbox {
+  struct row {
+    outbox_note note;
+    bool sent = false;
+  };
+
+  std::map<int64_t, row> rows;
+
+  /// Sequence numbers taken by transactions that did not commit yet.
+  std::set<int64_t> open;
+
+  /// No session can be opened, and those that are open fail.
+  bool down = false;
+
+  /// Rows of each UPDATE.
+  std::vector<size_t> updates;
+  size_t polls = 0;
+  /// Most rows that one poll gave.
+  size_t largest_poll = 0;
+
+  /// Commits an event.
+  outbox_note commit(const std::string& branch_id, int64_t seq) {
+    outbox_note note;
+    note.branch_id = branch_id;
+    note.seq = seq;
+    for (size_t i = 0; i < 8; ++i)
+      note.event_id.bytes[15 - i] = static_cast<uint8_t>(seq >> (8 * i));
+    note.payload = std::make_shared<const std::string>(
+      branch_id + "#" + std::to_string(seq));
+    open.erase(seq);
+    rows.emplace(seq, row{note});
+    return note;
+  }
+
+  size_t unsent() const {
+    return static_cast<size_t>(
+      std::count_if(rows.begin(), rows.end(),
+                    [](auto& x) { return !x.second.sent; }));
+  }
+
+  row* find(const uuid& event_id) {
+    for (auto& [seq, x] : rows)
+      if (x.note.event_id == event_id)
+        return &x;
+    return nullptr;
+  }
+};
+
+class fake_outbox_store : public storage::outbox_store {
+public:
+  explicit fake_outbox_store(fake_outbox& table) : table_(table) {
+    // nop
+  }
+
+  caf::expected<std::vector<outbox_note>>
+  fetch(const std::vector<int64_t>& seqs) override {
+    if (table_.down)
+      return away();
+    std::vector<outbox_note> result;
+    for (auto seq : seqs)
+      if (auto i = table_.rows.find(seq);
+          i != table_.rows.end() && !i->second.sent)
+        result.push_back(i->second.note);
+    return result;
+  }
+
+  caf::expected<std::vector<outbox_note>> poll(storage::outbox_floor& floor,
+                                               size_t limit) override {
+    if (table_.down)
+      return away();
+    ++table_.polls;
+    std::vector<outbox_note> result;
+    auto i = table_.rows.lower_bound(floor.seq);
+    for (; i != table_.rows.end() && result.size() < limit; ++i)
+      if (!i->second.sent)
+        result.push_back(i->second.note);
+    table_.largest_poll = std::max(table_.largest_poll, result.size());
+    move(floor);
+    return result;
+  }
+
+  caf::expected<void> mark_sent(const std::vector<uuid>& event_ids) override {
+    if (table_.down)
+      return away();
+    table_.updates.push_back(event_ids.size());
+    for (auto& id : event_ids)
+      if (auto x = table_.find(id))
+        x->sent = true;
+    return caf::unit;
+  }
+
+  caf::expected<storage::outbox_backlog>
+  backlog(const storage::outbox_floor&) override {
+    if (table_.down)
+      return away();
+    return storage::outbox_backlog{static_cast<int64_t>(table_.unsent()), 0};
+  }
+
+  caf::expected<int64_t> republish(const std::string& branch_id,
+                                   int64_t after_seq) override {
+    if (table_.down)
+      return away();
+    int64_t count = 0;
+    for (auto i = table_.rows.upper_bound(after_seq); i != table_.rows.end();
+         ++i)
+      if (auto& x = i->second; x.sent && x.note.branch_id == branch_id) {
+        x.sent = false;
+        ++x.note.publish_round;
+        ++count;
+      }
+    return count;
+  }
+
+  caf::expected<std::vector<outbox_note>>
+  recent(const std::string& branch_id, timestamp, size_t limit) override {
+    if (table_.down)
+      return away();
+    std::vector<outbox_note> result;
+    for (auto& [seq, x] : table_.rows)
+      if (x.note.branch_id == branch_id && result.size() < limit)
+        result.push_back(x.note);
+    return result;
+  }
+
+  caf::expected<std::vector<std::string>>
+  payloads(const std::vector<uuid>& event_ids) override {
+    if (table_.down)
+      return away();
+    std::vector<std::string> result;
+    for (auto& id : event_ids) {
+      auto x = table_.find(id);
+      result.push_back(x ? *x->note.payload : std::string{});
+    }
+    return result;
+  }
+
+private:
+  static caf::error away() {
+    return caf::make_error(errc::unavailable, "fake outbox is down");
+  }
+
+  /// Up to the first row that is NEW, or may still become one.
+  void move(storage::outbox_floor& floor) const {
+    auto next = table_.rows.empty() ? 0 : table_.rows.rbegin()->first + 1;
+    for (auto& [seq, x] : table_.rows)
+      if (!x.sent) {
+        next = seq;
+        break;
+      }
+    if (!table_.open.empty())
+      next = std::min(next, *table_.open.begin());
+    floor.seq = std::max(floor.seq, next);
+  }
+
+  fake_outbox& table_;
+};
+
+inline caf::expected<storage::outbox_store_ptr>
+open_fake_outbox(fake_outbox& table) {
+  if (table.down)
+    return caf::make_error(errc::unavailable, "fake outbox is down");
+  return storage::outbox_store_ptr{std::make_unique<fake_outbox_store>(table)};
+}
+
+/// A broker in memory. Outlives the publishers that are connected to it.
+struct fake_broker {
+  struct message {
+    uint64_t token = 0;
+    std::string subject;
+    std::string id;
+    std::string payload;
+  };
+
+  /// What it was handed, in order, duplicates too.
+  std::vector<message> stream;
+
+  /// Published, and not acknowledged yet.
+  std::vector<message> in_flight;
+
+  /// No connection; what is published is not sent.
+  bool away = false;
+
+  /// Subjects that it refuses when it acknowledges.
+  std::set<std::string> refused;
+
+  /// Most that were in flight at once.
+  size_t most_in_flight = 0;
+
+  size_t connections = 0;
+
+  storage::event_publisher::ack_handler on_ack;
+
+  /// Acknowledges the first `count` messages in flight.
+  void acknowledge(size_t count = SIZE_MAX) {
+    count = std::min(count, in_flight.size());
+    std::vector<publish_ack> acks;
+    for (size_t i = 0; i < count; ++i) {
+      auto& x = in_flight[i];
+      publish_ack ack;
+      ack.token = x.token;
+      if (refused.contains(x.subject))
+        ack.error = "refused";
+      else
+        stream.push_back(x);
+      acks.push_back(ack);
+    }
+    in_flight.erase(in_flight.begin(),
+                    in_flight.begin() + static_cast<std::ptrdiff_t>(count));
+    if (on_ack && !acks.empty())
+      on_ack(std::move(acks));
+  }
+
+  /// The payloads of a branch in the stream, in order.
+  std::vector<std::string> of(const std::string& branch_id) const {
+    std::vector<std::string> result;
+    for (auto& x : stream)
+      if (x.subject == event_subject(branch_id))
+        result.push_back(x.payload);
+    return result;
+  }
+};
+
+class fake_publisher : public storage::event_publisher {
+public:
+  fake_publisher(fake_broker& broker, ack_handler on_ack) : broker_(broker) {
+    ++broker_.connections;
+    broker_.on_ack = std::move(on_ack);
+  }
+
+  ~fake_publisher() override {
+    broker_.on_ack = nullptr;
+    broker_.in_flight.clear();
+  }
+
+  caf::expected<void> publish(uint64_t token, const std::string& subject,
+                              const std::string& message_id,
+                              std::string_view payload) override {
+    if (broker_.away)
+      return caf::make_error(errc::unavailable, "fake broker is away");
+    broker_.in_flight.push_back(
+      {token, subject, message_id, std::string{payload}});
+    broker_.most_in_flight
+      = std::max(broker_.most_in_flight, broker_.in_flight.size());
+    return caf::unit;
+  }
+
+  bool connected() const override {
+    return !broker_.away;
+  }
+
+private:
+  fake_broker& broker_;
+};
+
+inline caf::expected<storage::event_publisher_ptr>
+connect_fake_broker(fake_broker& broker,
+                    storage::event_publisher::ack_handler on_ack) {
+  if (broker.away)
+    return caf::make_error(errc::unavailable, "fake broker is away");
+  return storage::event_publisher_ptr{
+    std::make_unique<fake_publisher>(broker, std::move(on_ack))};
+}
+
+} // namespace tillstream::tests
