@@ -83,10 +83,6 @@ caf::expected<directory_view_ptr> read_directory(const std::string& dsn) {
   auto snapshot = (*store)->load();
   if (!snapshot)
     return snapshot.error();
-  if (snapshot->shops.branches.empty())
-    return caf::make_error(errc::invalid, std::string{"there is no chain: "
-                                                      "`tillstream migrate "
-                                                      "--chain FILE`"});
   auto result = std::make_shared<directory_view>();
   result->set(std::make_shared<const directory>(*snapshot));
   return result;

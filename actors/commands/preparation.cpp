@@ -38,10 +38,10 @@ caf::expected<void> store_chain(const settings& node,
     return (*store)->save_chain(*shops);
   }
   auto stored = (*store)->load();
-  if (!stored)
-    return stored.error();
-  if (!stored->shops.branches.empty())
+  if (stored)
     return caf::unit;
+  if (stored.error() != errc::not_found)
+    return stored.error();
   return (*store)->save_chain(default_chain());
 }
 

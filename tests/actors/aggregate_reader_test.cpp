@@ -1,0 +1,96 @@
+#define BOOST_TEST_MODULE aggregate_reader
+
+#include "actors/aggregate_reader.hpp"
+
+#include "messages/error.hpp"
+#include "tests/support/actor_fixture.hpp"
+#include "tests/support/table_model.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+using namespace tillstream;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct fixture : tests::actor_fixture {
+  fixture() {
+    aggregate_reader_options options;
+    options.open_store
+      = [this]() -> caf::expected<storage::aggregate_store_ptr> {
+      ++opened;
+      if (away)
+        return caf::make_error(errc::unavailable, "told to be away");
+      return storage::aggregate_store_ptr{
+        std::make_unique<test::model_store>(tables, mood)};
+    };
+    options.seed = 1;
+    reader = sys.spawn(aggregate_reader, options);
+    settle();
+  }
+
+  ~fixture() {
+    end(reader);
+  }
+
+  auto load() {
+    return *ask<branch_state_ptr>(reader, atom::load_v,
+                                  std::string{"branch-1"});
+  }
+
+  test::table_model_ptr tables = std::make_shared<test::table_model>();
+  std::shared_ptr<test::model_store::mood> mood
+    = std::make_shared<test::model_store::mood>();
+  bool away = false;
+  size_t opened = 0;
+  aggregate_reader_actor reader;
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(aggregate_reader_suite, fixture)
+
+BOOST_AUTO_TEST_CASE(it_reads_states_and_chunks) {
+  tables->put_cursor("branch-1", {"life", 3, 4, 5, {}});
+  BOOST_TEST((*load())->cursor.apply_no == 5);
+  chunk_request what;
+  what.branch_id = "branch-1";
+  auto piece = ask<chunk_ptr>(reader, atom::load_v, what);
+  BOOST_TEST((**piece)->apply_no == 5);
+}
+
+BOOST_AUTO_TEST_CASE(it_takes_and_releases_branches) {
+  auto branches = std::make_shared<const std::vector<std::string>>(
+    std::vector<std::string>{"branch-1", "branch-2"});
+  auto owned
+    = ask<ownerships_ptr>(reader, atom::update_v, std::string{"n1"}, branches);
+  BOOST_TEST((**owned)->size() == 2u);
+  BOOST_TEST((**owned)->front().epoch == 1);
+  BOOST_TEST(**ask<bool>(reader, atom::close_v, std::string{"n1"}));
+  BOOST_TEST(tables->take("n2", {"branch-1"}).front().epoch == 2);
+}
+
+BOOST_AUTO_TEST_CASE(a_lost_session_is_replaced_after_a_backoff) {
+  BOOST_TEST(static_cast<bool>(load()));
+  mood->read_error = errc::unavailable;
+  BOOST_TEST((load().error() == errc::unavailable));
+  mood->read_error = errc::none;
+  away = true;
+  for (int i = 0; i < 50; ++i)
+    BOOST_TEST((load().error() == errc::unavailable));
+  BOOST_TEST(opened < 5u);
+  away = false;
+  advance(10s);
+  BOOST_TEST(static_cast<bool>(load()));
+}
+
+BOOST_AUTO_TEST_CASE(a_refused_request_keeps_the_session) {
+  BOOST_TEST(static_cast<bool>(load()));
+  mood->read_error = errc::internal;
+  BOOST_TEST((load().error() == errc::internal));
+  mood->read_error = errc::none;
+  BOOST_TEST(static_cast<bool>(load()));
+  BOOST_TEST(opened == 1u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

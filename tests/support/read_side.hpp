@@ -1,0 +1,330 @@
+#pragma once
+
+#include "messages/error.hpp"
+#include "messages/interfaces.hpp"
+#include "messages/limits.hpp"
+#include "tests/support/table_model.hpp"
+
+#include <caf/event_based_actor.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+#include <caf/typed_response_promise.hpp>
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+/// @file tests/support/read_side.hpp
+/// Stand-ins for everybody that an AGGREGATE SHARD talks to. Each follows a
+/// script that the test holds, too.
+
+namespace tillstream::test {
+
+// -- STREAM CONSUMER ----------------------------------------------------------
+
+struct stream_script {
+  struct opening {
+    std::string branch_id;
+    uint64_t first_seq = 0;
+    uint64_t generation = 0;
+  };
+
+  stream_state state;
+  bool down = false;
+  std::vector<opening> opened;
+  std::vector<std::string> closed;
+  std::vector<std::string> acked;
+  /// Asked for since the last opening.
+  uint64_t fetched = 0;
+  size_t state_questions = 0;
+  std::function<void(const opening&)> on_open;
+  std::function<void(const std::string&, uint64_t)> on_fetch;
+};
+
+using stream_script_ptr = std::shared_ptr<stream_script>;
+
+inline stream_consumer_actor::behavior_type
+scripted_consumer(stream_consumer_actor::pointer, stream_script_ptr script) {
+  return {
+    [script](atom::open, const std::string& branch_id, uint64_t first_seq,
+             uint64_t generation) {
+      script->opened.push_back({branch_id, first_seq, generation});
+      script->fetched = 0;
+      if (script->on_open)
+        script->on_open(script->opened.back());
+    },
+    [script](atom::close, const std::string& branch_id) {
+      script->closed.push_back(branch_id);
+    },
+    [script](atom::fetch, const std::string& branch_id, uint64_t count) {
+      script->fetched += count;
+      if (script->on_fetch)
+        script->on_fetch(branch_id, count);
+    },
+    [script](atom::ack, const strings_ptr& replies) {
+      script->acked.insert(script->acked.end(), replies->begin(),
+                           replies->end());
+    },
+    [script](atom::state) -> caf::result<stream_state> {
+      ++script->state_questions;
+      if (script->down)
+        return caf::make_error(errc::unavailable, "told to be down");
+      return script->state;
+    },
+    [](atom::ready) {
+      return readiness{"stream", true, ""};
+    },
+    [](atom::deliver, const deliveries_ptr&) {
+      // nop
+    },
+    [](atom::reopen) {
+      // nop
+    },
+  };
+}
+
+// -- AGGREGATE WRITER ---------------------------------------------------------
+
+struct writer_script {
+  table_model_ptr tables;
+  /// Keeps requests until `release`.
+  bool hold = false;
+  errc error = errc::none;
+  /// A request that fails was applied all the same.
+  bool landed = false;
+  std::vector<apply_request_ptr> seen;
+  std::deque<std::pair<apply_request_ptr,
+                       caf::typed_response_promise<apply_outcome_ptr>>>
+    held;
+
+  caf::expected<apply_outcome_ptr> run(const apply_request_ptr& x) {
+    auto err = std::exchange(error, errc::none);
+    if (err != errc::none) {
+      if (landed)
+        tables->apply({x});
+      return caf::make_error(err, "told to fail");
+    }
+    return std::make_shared<const apply_outcome>(tables->apply({x}).front());
+  }
+
+  void release() {
+    for (auto& [what, promise] : std::exchange(held, {})) {
+      auto outcome = run(what);
+      if (outcome)
+        promise.deliver(*outcome);
+      else
+        promise.deliver(outcome.error());
+    }
+  }
+};
+
+using writer_script_ptr = std::shared_ptr<writer_script>;
+
+inline aggregate_writer_actor::behavior_type
+scripted_writer(aggregate_writer_actor::pointer self,
+                writer_script_ptr script) {
+  return {
+    [self, script](atom::apply, const apply_request_ptr& x)
+      -> caf::result<apply_outcome_ptr> {
+      script->seen.push_back(x);
+      if (!script->hold)
+        return script->run(x);
+      auto promise = self->make_response_promise<apply_outcome_ptr>();
+      script->held.emplace_back(x, promise);
+      return promise;
+    },
+    [](atom::ready) {
+      return readiness{"writer", true, ""};
+    },
+    [](atom::flush) {
+      // nop
+    },
+    [](atom::reopen) {
+      // nop
+    },
+  };
+}
+
+// -- AGGREGATE READER ---------------------------------------------------------
+
+struct reader_script {
+  table_model_ptr tables;
+  bool hold = false;
+  errc error = errc::none;
+  size_t loads = 0;
+  std::vector<chunk_request> chunks;
+  std::deque<std::pair<chunk_request, caf::typed_response_promise<chunk_ptr>>>
+    held;
+
+  caf::expected<chunk_ptr> run(const chunk_request& x) {
+    if (error != errc::none)
+      return caf::make_error(error, "told to fail");
+    return std::make_shared<const chunk>(tables->load_chunk(x));
+  }
+
+  void release() {
+    for (auto& [what, promise] : std::exchange(held, {})) {
+      auto x = run(what);
+      if (x)
+        promise.deliver(*x);
+      else
+        promise.deliver(x.error());
+    }
+  }
+
+  size_t count(chunk_request::kind what) const {
+    return static_cast<size_t>(
+      std::count_if(chunks.begin(), chunks.end(),
+                    [what](const auto& x) { return x.what == what; }));
+  }
+};
+
+using reader_script_ptr = std::shared_ptr<reader_script>;
+
+inline aggregate_reader_actor::behavior_type
+scripted_reader(aggregate_reader_actor::pointer self,
+                reader_script_ptr script) {
+  return {
+    [script](atom::load,
+             const std::string& branch_id) -> caf::result<branch_state_ptr> {
+      ++script->loads;
+      if (script->error != errc::none)
+        return caf::make_error(script->error, "told to fail");
+      return std::make_shared<const branch_state>(
+        script->tables->load(branch_id));
+    },
+    [self, script](atom::load,
+                   const chunk_request& x) -> caf::result<chunk_ptr> {
+      script->chunks.push_back(x);
+      if (!script->hold)
+        return script->run(x);
+      auto promise = self->make_response_promise<chunk_ptr>();
+      script->held.emplace_back(x, promise);
+      return promise;
+    },
+    [script](atom::update, const std::string& node,
+             const strings_ptr& branches) -> caf::result<ownerships_ptr> {
+      if (script->error != errc::none)
+        return caf::make_error(script->error, "told to fail");
+      return std::make_shared<const std::vector<ownership>>(
+        script->tables->take(node, *branches));
+    },
+    [script](atom::close, const std::string& node) {
+      script->tables->release(node);
+      return true;
+    },
+    [](atom::ready) {
+      return readiness{"reader", true, ""};
+    },
+  };
+}
+
+// -- PURCHASE READER ----------------------------------------------------------
+
+struct outbox_script {
+  std::vector<outbox_note> notes;
+  bool down = false;
+  size_t page = limits::backlog_ids_max;
+  std::vector<timestamp> asked;
+};
+
+using outbox_script_ptr = std::shared_ptr<outbox_script>;
+
+inline purchase_reader_actor::behavior_type
+scripted_purchases(purchase_reader_actor::pointer, outbox_script_ptr script) {
+  return {
+    [](atom::find, const purchase_lookup&) { return purchase_details_ptr{}; },
+    [](atom::list, const customer_page_request&) {
+      return customer_page_ptr{};
+    },
+    [script](atom::recent, const std::string& branch_id,
+             timestamp since) -> caf::result<notes_ptr> {
+      script->asked.push_back(since);
+      if (script->down)
+        return caf::make_error(errc::unavailable, "told to be down");
+      auto result = std::make_shared<std::vector<outbox_note>>();
+      for (const auto& x : script->notes)
+        if (x.branch_id == branch_id && x.recorded_at >= since
+            && result->size() < script->page)
+          result->push_back(x);
+      return notes_ptr{result};
+    },
+  };
+}
+
+// -- OUTBOX RELAY -------------------------------------------------------------
+
+struct relay_script {
+  bool down = false;
+  std::vector<std::pair<std::string, int64_t>> asked;
+  std::function<void(int64_t)> on_republish;
+};
+
+using relay_script_ptr = std::shared_ptr<relay_script>;
+
+inline outbox_relay_actor::behavior_type
+scripted_relay(outbox_relay_actor::pointer, relay_script_ptr script) {
+  return {
+    [](atom::committed, const notes_ptr&) {
+      // nop
+    },
+    [script](atom::republish, const std::string& branch_id,
+             int64_t after) -> caf::result<int64_t> {
+      if (script->down)
+        return caf::make_error(errc::unavailable, "told to be down");
+      script->asked.emplace_back(branch_id, after);
+      if (script->on_republish)
+        script->on_republish(after);
+      return int64_t{1};
+    },
+    [](atom::ready) {
+      return readiness{"relay", true, ""};
+    },
+    [](atom::drain) { return true; },
+    [](atom::acked, const publish_acks_ptr&) {
+      // nop
+    },
+    [](atom::tick) {
+      // nop
+    },
+    [](atom::flush) {
+      // nop
+    },
+  };
+}
+
+// -- what is sent -------------------------------------------------------------
+
+inline outbox_note note_of(const purchase_event& x) {
+  outbox_note result;
+  result.branch_id = x.branch_id;
+  result.seq = x.outbox_seq;
+  result.event_id = x.event_id;
+  result.recorded_at = x.recorded_at;
+  return result;
+}
+
+inline notes_ptr notes_of(const std::vector<purchase_event>& xs) {
+  auto result = std::make_shared<std::vector<outbox_note>>();
+  for (const auto& x : xs)
+    result->push_back(note_of(x));
+  return result;
+}
+
+inline delivered_message
+message_of(const purchase_event& x, uint64_t stream_seq,
+           uint64_t consumer_seq) {
+  delivered_message result;
+  result.stream_seq = stream_seq;
+  result.consumer_seq = consumer_seq;
+  result.delivery = 1;
+  result.reply = "ack." + std::to_string(stream_seq);
+  result.payload = std::make_shared<const std::string>(encode_event(x));
+  return result;
+}
+
+} // namespace tillstream::test
