@@ -44,8 +44,8 @@ void do_round(self_pointer self) {
 
 } // namespace
 
-janitor_actor::behavior_type janitor(self_pointer self,
-                                     janitor_options options) {
+janitor_actor::behavior_type
+janitor(self_pointer self, janitor_options options) {
   assert(options.maintain);
   install_handlers(self);
   self->state.options = std::move(options);

@@ -59,8 +59,8 @@ void report_missing(const lake_segment& segment, int64_t count) {
 }
 
 /// Fetches a segment's events, in order of their apply numbers.
-caf::expected<events_by_day> load(lake_archiver_state& state,
-                                  const lake_segment& segment) {
+caf::expected<events_by_day>
+load(lake_archiver_state& state, const lake_segment& segment) {
   auto entries = state.plan->entries(segment);
   if (!entries)
     return entries.error();
@@ -159,8 +159,8 @@ lake_archiver(self_pointer self, lake_archiver_options options) {
   std::mt19937_64 seeds{state.options.seed};
   state.plan = {state.options.open_plan, seeds()};
   state.outbox = {state.options.open_outbox, seeds()};
-  state.retry = backoff{seeds(), state.options.interval / 10,
-                        state.options.interval * 6};
+  state.retry
+    = backoff{seeds(), state.options.interval / 10, state.options.interval * 6};
   self->send(self, atom::tick_v);
   return {
     [self](atom::ready) { return tell(self->state); },

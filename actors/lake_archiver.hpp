@@ -86,8 +86,8 @@ struct lake_archiver_state {
 ///   are counted and logged: they can't be archived any more.
 /// @param self The actor handle.
 /// @param options Moved into the state.
-lake_archiver_actor::behavior_type lake_archiver(
-  lake_archiver_actor::stateful_pointer<lake_archiver_state> self,
-  lake_archiver_options options);
+lake_archiver_actor::behavior_type
+lake_archiver(lake_archiver_actor::stateful_pointer<lake_archiver_state> self,
+              lake_archiver_options options);
 
 } // namespace tillstream

@@ -43,9 +43,9 @@ struct relay_metrics {
   counter& failures = metrics().get_counter(
     "tillstream_publish_failures_total",
     "Events refused or not acknowledged in time; each is published again.");
-  histogram& latency = metrics().get_histogram(
-    "tillstream_publish_latency_seconds",
-    "From publishing to the acknowledgement.", 1e6);
+  histogram& latency
+    = metrics().get_histogram("tillstream_publish_latency_seconds",
+                              "From publishing to the acknowledgement.", 1e6);
   counter& marked = metrics().get_counter("tillstream_events_marked_total",
                                           "Outbox rows marked SENT.");
   gauge& queued = metrics().get_gauge("tillstream_relay_queue_depth",
@@ -87,17 +87,14 @@ bool open_store(self_pointer self) {
 std::optional<int64_t> read_page(self_pointer self, int64_t from) {
   auto& state = self->state;
   auto page_max = state.options.page_max;
-  // Only a page from the floor on can move the floor.
-  storage::outbox_floor elsewhere;
-  elsewhere.seq = from;
-  auto& floor = from <= state.floor.seq ? state.floor : elsewhere;
-  auto rows = state.store->poll(floor, page_max);
+  auto rows = from <= state.floor.seq ? state.store->poll(state.floor, page_max)
+                                      : state.store->page(from, page_max);
   if (!rows) {
     lose_store(self, rows.error());
     return std::nullopt;
   }
-  auto to = rows->size() < page_max ? relay_queue::no_end
-                                    : rows->back().seq + 1;
+  auto to
+    = rows->size() < page_max ? relay_queue::no_end : rows->back().seq + 1;
   state.queue->admit_page(from, to, std::move(*rows));
   return to;
 }
@@ -359,8 +356,8 @@ void flush(self_pointer self) {
   proceed(self);
 }
 
-caf::result<int64_t> republish(self_pointer self, const std::string& branch_id,
-                               int64_t after_seq) {
+caf::result<int64_t>
+republish(self_pointer self, const std::string& branch_id, int64_t after_seq) {
   fault_point("outbox-relay.republish");
   auto& state = self->state;
   // What is acknowledged and not marked would stay NEW in its old round.
@@ -373,13 +370,11 @@ caf::result<int64_t> republish(self_pointer self, const std::string& branch_id,
     lose_store(self, count.error());
     return count.error();
   }
-  log::warning(log_republish, {{"branch", branch_id},
-                               {"after_seq", after_seq},
-                               {"events", *count}});
+  log::warning(
+    log_republish,
+    {{"branch", branch_id}, {"after_seq", after_seq}, {"events", *count}});
   state.queue->forget(branch_id, after_seq);
-  storage::outbox_floor lowered;
-  lowered.seq = std::min(state.floor.seq, after_seq);
-  state.floor = lowered;
+  state.floor = {}; // The store has lowered it.
   proceed(self);
   return *count;
 }
@@ -432,11 +427,9 @@ outbox_relay(self_pointer self, outbox_relay_options options) {
   state.queue.emplace(state.options.queue_max, seeds());
   state.store = {state.options.open_store, seeds()};
   state.broker_retry = backoff{seeds()};
-  state.publisher
-    = {[connect = state.options.connect, on_ack = ack_handler(self)] {
-         return connect(on_ack);
-       },
-       seeds()};
+  state.publisher = {[connect = state.options.connect,
+                      on_ack = ack_handler(self)] { return connect(on_ack); },
+                     seeds()};
   state.poll_at = self->clock().now();
   self->send(self, atom::tick_v);
   return {

@@ -129,8 +129,8 @@ struct outbox_relay_state {
 ///   is published again by the next relay.
 /// @param self The actor handle.
 /// @param options Moved into the state.
-outbox_relay_actor::behavior_type outbox_relay(
-  outbox_relay_actor::stateful_pointer<outbox_relay_state> self,
-  outbox_relay_options options);
+outbox_relay_actor::behavior_type
+outbox_relay(outbox_relay_actor::stateful_pointer<outbox_relay_state> self,
+             outbox_relay_options options);
 
 } // namespace tillstream

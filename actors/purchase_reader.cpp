@@ -49,8 +49,8 @@ found find_by_key(storage::purchase_reader& reader,
   return std::optional<purchase_details>{};
 }
 
-caf::result<purchase_details_ptr> find(self_pointer self,
-                                       const purchase_lookup& what) {
+caf::result<purchase_details_ptr>
+find(self_pointer self, const purchase_lookup& what) {
   fault_point("purchase-reader.find");
   assert(what.purchase_id.has_value() != what.idempotency_key.has_value());
   auto query = [&](storage::purchase_reader& reader) -> found {
@@ -67,8 +67,8 @@ caf::result<purchase_details_ptr> find(self_pointer self,
   return answer;
 }
 
-caf::result<customer_page_ptr> list(self_pointer self,
-                                    const customer_page_request& what) {
+caf::result<customer_page_ptr>
+list(self_pointer self, const customer_page_request& what) {
   fault_point("purchase-reader.list");
   auto limit = std::clamp<size_t>(what.limit, 1, limits::customers_page_max);
   auto query = [&](storage::purchase_reader& reader) {
@@ -84,8 +84,8 @@ caf::result<customer_page_ptr> list(self_pointer self,
     std::make_shared<const std::vector<known_customer>>(std::move(page))};
 }
 
-caf::result<notes_ptr> recent(self_pointer self, const std::string& branch_id,
-                              timestamp since) {
+caf::result<notes_ptr>
+recent(self_pointer self, const std::string& branch_id, timestamp since) {
   fault_point("purchase-reader.recent");
   auto query = [&](storage::outbox_store& outbox) {
     return outbox.recent(branch_id, since, limits::backlog_ids_max);

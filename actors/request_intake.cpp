@@ -76,8 +76,7 @@ caf::result<record_result> submit(self_pointer self, purchase_ptr& what) {
   state.in_flight.emplace(id, promise);
   stats().in_flight.add(1);
   self
-    ->request(writer, state.options.answer_max, atom::submit_v,
-              std::move(what))
+    ->request(writer, state.options.answer_max, atom::submit_v, std::move(what))
     .then([=](record_result& x) { finish(self, id, std::move(x)); },
           [=](caf::error& err) { finish(self, id, translate(err)); });
   return promise;

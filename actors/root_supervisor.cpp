@@ -4,8 +4,8 @@
 #include "messages/error.hpp"
 #include "messages/log.hpp"
 
-#include <caf/system_messages.hpp>
 #include <caf/stateful_actor.hpp>
+#include <caf/system_messages.hpp>
 
 #include <algorithm>
 #include <utility>

@@ -28,9 +28,7 @@ public:
 
   session() = default;
 
-  session(opener open, uint64_t seed)
-    : open_(std::move(open)),
-      backoff_(seed) {
+  session(opener open, uint64_t seed) : open_(std::move(open)), backoff_(seed) {
     // nop
   }
 

@@ -65,6 +65,8 @@ struct settings {
 
   /// The archive's directory; empty: no archive.
   std::string lake_dir;
+  /// A quiet branch's events wait at most this long for a file, seconds.
+  unsigned lake_age_s = 60;
   /// The dashboard's files; empty: those that lie beside the program.
   std::string web_dir;
 

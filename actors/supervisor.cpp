@@ -38,8 +38,7 @@ void log_child_end(const std::string& name, const caf::error& reason,
     log::error(log_gave_up, {{"actor", name}, {"reason", describe(reason)}});
     return;
   }
-  auto ms
-    = std::chrono::duration_cast<std::chrono::milliseconds>(*restart_in);
+  auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(*restart_in);
   log::warning(log_ended, {{"actor", name},
                            {"reason", describe(reason)},
                            {"restart_in_ms", ms.count()}});

@@ -8,10 +8,10 @@
 #include <caf/actor_clock.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/atom.hpp>
-#include <caf/system_messages.hpp>
 #include <caf/replies_to.hpp>
 #include <caf/result.hpp>
 #include <caf/stateful_actor.hpp>
+#include <caf/system_messages.hpp>
 #include <caf/timespan.hpp>
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
@@ -159,8 +159,8 @@ struct supervisor<caf::typed_actor<Sigs...>> {
     caf::reacts_to<restart_atom, uint64_t>,
     // INTERNAL: The grace period of a shutdown is over.
     caf::reacts_to<kill_atom>>;
-  using self_pointer = typename own_handle::template stateful_pointer<
-    supervisor_state<handle>>;
+  using self_pointer =
+    typename own_handle::template stateful_pointer<supervisor_state<handle>>;
 
   static void start_child(self_pointer self, size_t slot) {
     auto& child = self->state.children[slot];

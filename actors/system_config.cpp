@@ -5,11 +5,11 @@
 #include "messages/log.hpp"
 
 #include <caf/deep_to_string.hpp>
-#include <caf/system_messages.hpp>
 #include <caf/message.hpp>
 #include <caf/message_view.hpp>
 #include <caf/scheduled_actor.hpp>
 #include <caf/sec.hpp>
+#include <caf/system_messages.hpp>
 
 #include <exception>
 
@@ -47,8 +47,8 @@ node_config::node_config(size_t threads_max) {
   set("logger.file-verbosity", caf::atom("quiet"));
 }
 
-std::string render_errc(uint8_t code, caf::atom_value,
-                        const caf::message& context) {
+std::string
+render_errc(uint8_t code, caf::atom_value, const caf::message& context) {
   auto result = to_string(static_cast<errc>(code));
   if (!context.empty())
     result += ": " + caf::deep_to_string(context);
@@ -63,8 +63,8 @@ void install_handlers(caf::scheduled_actor* self) {
       return caf::make_error(errc::internal, what);
     });
   self->set_default_handler(
-    [](caf::scheduled_actor* who, caf::message_view&)
-      -> caf::result<caf::message> {
+    [](caf::scheduled_actor* who,
+       caf::message_view&) -> caf::result<caf::message> {
       log::error(log_unexpected, {{"actor", who->name()}});
       return caf::sec::unexpected_message;
     });

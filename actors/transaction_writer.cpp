@@ -36,16 +36,16 @@ constexpr auto retry_wait_first = std::chrono::milliseconds{5};
 constexpr int retry_wait_factor = 4;
 
 struct writer_metrics {
-  histogram& batch_size = metrics().get_histogram(
-    "tillstream_write_batch_size", "Purchases of one batch.", 1);
-  histogram& commit_latency = metrics().get_histogram(
-    "tillstream_commit_latency_seconds",
-    "From COMMIT sent to COMMIT answered.", 1e6);
+  histogram& batch_size = metrics().get_histogram("tillstream_write_batch_size",
+                                                  "Purchases of one batch.", 1);
+  histogram& commit_latency
+    = metrics().get_histogram("tillstream_commit_latency_seconds",
+                              "From COMMIT sent to COMMIT answered.", 1e6);
   counter& settled = metrics().get_counter(
     "tillstream_in_doubt_settled_total",
     "Purchases whose COMMIT got no answer and whose outcome was found out.");
-  gauge& queue_depth = metrics().get_gauge(
-    "tillstream_write_queue_depth", "Purchases that the writers hold.");
+  gauge& queue_depth = metrics().get_gauge("tillstream_write_queue_depth",
+                                           "Purchases that the writers hold.");
 };
 
 writer_metrics& stats() {
@@ -55,7 +55,8 @@ writer_metrics& stats() {
 
 void count_outcome(const std::string& outcome) {
   metrics()
-    .get_counter("tillstream_purchases_total", "Purchases by outcome.",
+    .get_counter("tillstream_write_outcomes_total",
+                 "Purchases that the writers answered, by outcome.",
                  metric_label("outcome", outcome))
     .add();
 }
@@ -175,9 +176,8 @@ void resolve_batch(self_pointer self, storage::record_batch_result result) {
   if (result.commit_us > 0)
     stats().commit_latency.observe(static_cast<uint64_t>(result.commit_us));
   if (!result.committed.empty() && state.options.on_committed)
-    state.options.on_committed(
-      std::make_shared<const std::vector<outbox_note>>(
-        std::move(result.committed)));
+    state.options.on_committed(std::make_shared<const std::vector<outbox_note>>(
+      std::move(result.committed)));
   fault_point("transaction-writer.answer");
   key_set settled;
   for (size_t i = 0; i < state.batch.size(); ++i)

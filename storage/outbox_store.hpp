@@ -49,6 +49,13 @@ public:
                                                        size_t limit)
     = 0;
 
+  /// Reads up to `limit` rows in status NEW with `seq >= from_seq`, in order of
+  /// `seq`, wherever the floor is. For a gap further up; `poll` is what finds
+  /// everything.
+  virtual caf::expected<std::vector<outbox_note>> page(int64_t from_seq,
+                                                       size_t limit)
+    = 0;
+
   /// Marks rows SENT with the database's time, in one transaction.
   virtual caf::expected<void> mark_sent(const std::vector<uuid>& event_ids) = 0;
 

@@ -65,6 +65,7 @@ settings to_settings(const po::variables_map& values) {
   x.stream_bytes_max = values["stream-bytes-max"].as<int64_t>();
   x.retention_days = values["retention-days"].as<int>();
   x.lake_dir = values["lake-dir"].as<std::string>();
+  x.lake_age_s = values["lake-age"].as<unsigned>();
   x.web_dir = values["web-dir"].as<std::string>();
   x.log_level = values["log-level"].as<std::string>();
   x.shutdown_grace_s = values["shutdown-grace"].as<unsigned>();
@@ -95,6 +96,8 @@ void check_bounds(const settings& x) {
   require(x.stream_bytes_max >= 1 << 20, "--stream-bytes-max: 1 MiB or more");
   require(x.retention_days >= 1 && x.retention_days <= 3650,
           "--retention-days: 1 to 3650");
+  require(x.lake_age_s >= 1 && x.lake_age_s <= 86'400,
+          "--lake-age: 1 to 86400 seconds");
   require(x.shutdown_grace_s >= 1 && x.shutdown_grace_s <= 600,
           "--shutdown-grace: 1 to 600 seconds");
   require(x.log_level == "debug" || x.log_level == "info"
@@ -151,6 +154,8 @@ po::options_description settings_flags() {
       "days that outbox and event log keep what is done");
   add("lake-dir", po::value<std::string>()->default_value(""),
       "archive raw events here; empty: no archive");
+  add("lake-age", po::value<unsigned>()->default_value(x.lake_age_s),
+      "seconds that a quiet branch's events wait for a file");
   add("web-dir", po::value<std::string>()->default_value(""),
       "files of the dashboard");
   add("log-level", po::value<std::string>()->default_value(x.log_level),

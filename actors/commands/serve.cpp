@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <iostream>
+#include <unistd.h>
 
 namespace tillstream::commands {
 
@@ -47,7 +48,10 @@ int serve(const parsed_command& command) {
     }
   }
   signals.release();
-  return (*running)->stop() ? code : failed;
+  if (!(*running)->stop())
+    // A thread of the node hangs in a call: nobody can wait for it.
+    _exit(failed);
+  return code;
 }
 
 } // namespace

@@ -125,6 +125,13 @@ void announce(const std::string& dir, const endpoints& x) {
             << std::endl;
 }
 
+/// An address to reach a listener of our own at.
+std::string reachable(const std::string& listen_address) {
+  if (listen_address == "0.0.0.0")
+    return "127.0.0.1";
+  return listen_address == "::" ? "::1" : listen_address;
+}
+
 /// Starts a server again that died under us: the node itself only waits.
 void mend(storage::private_servers& servers) {
   auto gone = servers.check();
@@ -177,17 +184,23 @@ int run_up(const parsed_command& command, const std::string& dir,
   give_up end;
   auto running = need(node::start(
     node_settings, [&end](std::string why) { end.tell(std::move(why)); }));
-  known.http = "http://" + node_settings.listen_address + ":"
+  known.http = "http://" + reachable(node_settings.listen_address) + ":"
                + std::to_string(running->port());
   need(write_endpoints(dir, known));
+  if (!wait_until_ready(reachable(node_settings.listen_address),
+                        running->port(), end))
+    log::warning("not-ready-yet", {{"see", known.http + "/readyz"}});
   announce(dir, known);
   auto code = watch(signals, *servers, end);
   std::cout << "  stopping" << std::endl;
   signals.release();
-  if (!running->stop())
-    code = failed;
-  running.reset();
+  auto in_time = running->stop();
+  if (in_time)
+    running.reset();
   servers->stop();
+  if (!in_time)
+    // A thread of the node hangs in a call: nobody can wait for it.
+    _exit(failed);
   std::cout << "  stopped" << std::endl;
   return code;
 }

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <mutex>
 #include <string>
 
@@ -29,5 +31,14 @@ private:
   std::string reason_;
   std::atomic<bool> happened_{false};
 };
+
+/// How long `ready` waits: thousands of branches take a while to load.
+constexpr auto ready_max = std::chrono::seconds{60};
+
+/// Waits until a node says at `/readyz` that every part of it is there, at
+/// most `ready_max`, or until it gives up.
+/// @returns whether it is ready.
+bool wait_until_ready(const std::string& host, uint16_t port,
+                      const give_up& end);
 
 } // namespace tillstream::commands

@@ -145,6 +145,13 @@ public:
   caf::expected<std::vector<outbox_note>>
   poll(outbox_floor& floor, size_t limit) override;
 
+  caf::expected<std::vector<outbox_note>> page(int64_t from_seq,
+                                               size_t limit) override {
+    return guarded(*db_, [&]() -> caf::expected<std::vector<outbox_note>> {
+      return read_notes(db_->exec(poll_notes, from_seq, limit));
+    });
+  }
+
   caf::expected<void> mark_sent(const std::vector<uuid>& event_ids) override;
 
   caf::expected<outbox_backlog> backlog(const outbox_floor& floor) override {

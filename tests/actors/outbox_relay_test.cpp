@@ -86,8 +86,8 @@ struct fixture : actor_fixture {
     }
   }
 
-  static texts expected(const std::string& branch_id, int64_t from,
-                        int64_t to) {
+  static texts
+  expected(const std::string& branch_id, int64_t from, int64_t to) {
     texts result;
     for (auto seq = from; seq <= to; ++seq)
       result.push_back(branch_id + "#" + std::to_string(seq));
@@ -188,7 +188,7 @@ BOOST_AUTO_TEST_CASE(the_poll_doubles_nothing_that_is_on_its_way) {
   acknowledge(3);
   advance(1s); // Acknowledged and not marked; the others still in flight.
   acknowledge();
-  advance(5s);
+  advance_in_steps(5s);
   check("b1", 1, 5);
   BOOST_TEST(table.polls >= 5u);
   BOOST_TEST(table.unsent() == 0u);
@@ -225,9 +225,8 @@ BOOST_AUTO_TEST_CASE(after_a_restart_what_is_not_marked_goes_out_in_order) {
   sell("b1", 31, 33); // While the table is still being read.
   run(2s);
   auto all = expected("b1", 1, 33);
-  std::erase_if(all, [](auto& x) {
-    return x == "b1#1" || x == "b1#2" || x == "b1#5";
-  });
+  std::erase_if(
+    all, [](auto& x) { return x == "b1#1" || x == "b1#2" || x == "b1#5"; });
   BOOST_TEST(broker.of("b1") == all, boost::test_tools::per_element());
   BOOST_TEST(table.unsent() == 0u);
 }
@@ -240,8 +239,8 @@ BOOST_AUTO_TEST_CASE(a_throw_anywhere_loses_no_event) {
       start_supervised();
       sell("b1", 1, 4);
       acknowledge(2);
-      BOOST_TEST(static_cast<bool>(arm_fault_points(
-        "outbox-relay." + std::string{point} + "=throw:1")));
+      BOOST_TEST(static_cast<bool>(
+        arm_fault_points("outbox-relay." + std::string{point} + "=throw:1")));
       sell("b1", 5, 8);
       run(3s);
       BOOST_TEST(table.unsent() == 0u);
@@ -493,8 +492,8 @@ BOOST_AUTO_TEST_CASE(what_the_broker_forgot_is_published_under_a_new_id) {
   sell("b2", 5, 5);
   run(3s); // Long after the floor moved above them.
   broker.stream.clear();
-  auto count = ask<int64_t>(uut, atom::republish_v, std::string{"b1"},
-                            int64_t{2});
+  auto count
+    = ask<int64_t>(uut, atom::republish_v, std::string{"b1"}, int64_t{2});
   BOOST_REQUIRE((count && *count));
   BOOST_TEST(**count == 2);
   run(2s);
@@ -512,8 +511,8 @@ BOOST_AUTO_TEST_CASE(what_is_on_its_way_when_the_broker_forgets_goes_again) {
   acknowledge(2); // Not marked yet; 3 and 4 in flight.
   broker.stream.clear();
   broker.in_flight.clear();
-  auto count = ask<int64_t>(uut, atom::republish_v, std::string{"b1"},
-                            int64_t{0});
+  auto count
+    = ask<int64_t>(uut, atom::republish_v, std::string{"b1"}, int64_t{0});
   BOOST_REQUIRE((count && *count));
   BOOST_TEST(**count == 2);
   run(12s);
@@ -526,8 +525,8 @@ BOOST_AUTO_TEST_CASE(without_the_database_nothing_is_published_again) {
   sell("b1", 1, 4);
   run(1s);
   table.down = true;
-  auto count = ask<int64_t>(uut, atom::republish_v, std::string{"b1"},
-                            int64_t{0});
+  auto count
+    = ask<int64_t>(uut, atom::republish_v, std::string{"b1"}, int64_t{0});
   BOOST_TEST((count && !*count && count->error() == errc::unavailable));
 }
 

@@ -76,8 +76,8 @@ struct fixture : actor_fixture {
     end(uut);
     for (auto& x : writers)
       end(x);
-    BOOST_TEST(
-      metrics().get_gauge("tillstream_purchases_in_flight", "").value() == 0);
+    BOOST_TEST(metrics().get_gauge("tillstream_purchases_in_flight", "").value()
+               == 0);
     BOOST_TEST(static_cast<bool>(arm_fault_points("")));
   }
 

@@ -19,9 +19,8 @@ namespace {
 using names = std::vector<std::string>;
 
 /// Notes its end, ends by an error when ticked, and is deaf to exits if told.
-janitor_actor::behavior_type member(janitor_actor::pointer self,
-                                    std::string name, names* ended,
-                                    bool deaf) {
+janitor_actor::behavior_type
+member(janitor_actor::pointer self, std::string name, names* ended, bool deaf) {
   install_handlers(self);
   self->set_exit_handler([=](caf::exit_msg& msg) {
     if (deaf)
@@ -53,9 +52,8 @@ struct fixture : tests::actor_fixture {
     root_supervisor_options options;
     options.stages = std::move(stages);
     options.stage_grace = 2s;
-    options.on_give_up = [this](const std::string& reason) {
-      reasons.push_back(reason);
-    };
+    options.on_give_up
+      = [this](const std::string& reason) { reasons.push_back(reason); };
     uut = sys.spawn(root_supervisor, std::move(options));
     settle();
   }
@@ -89,8 +87,7 @@ BOOST_AUTO_TEST_CASE(stages_end_in_order) {
   start({{top_actor{"c", c}}, {top_actor{"a", a}}, {top_actor{"b", b}}});
   auto answer = ask<bool>(uut, atom::close_v);
   BOOST_TEST((answer && *answer && **answer));
-  BOOST_TEST(ended == (names{"c", "a", "b"}),
-             boost::test_tools::per_element());
+  BOOST_TEST(ended == (names{"c", "a", "b"}), boost::test_tools::per_element());
   BOOST_TEST(reasons.empty());
 }
 

@@ -44,9 +44,8 @@ int64_t queue_depth() {
 struct fixture : actor_fixture {
   fixture() {
     options.open_store = [this] { return open_fake_store(db); };
-    options.on_committed = [this](const notes_ptr& notes) {
-      noted += notes->size();
-    };
+    options.on_committed
+      = [this](const notes_ptr& notes) { noted += notes->size(); };
     options.batch_max = 3;
     options.seed = 1;
   }
@@ -65,7 +64,8 @@ struct fixture : actor_fixture {
   }
 
   auto submit(uint64_t key, uint8_t content = 0) {
-    return post<record_result>(uut, atom::submit_v, make_purchase(key, content));
+    return post<record_result>(uut, atom::submit_v,
+                               make_purchase(key, content));
   }
 
   /// Sizes of the batches so far.

@@ -143,7 +143,6 @@ BOOST_AUTO_TEST_CASE(data_ports_and_password_survive_a_restart) {
     "warm start: "
     << std::chrono::duration_cast<std::chrono::milliseconds>(took).count()
     << " ms");
-  BOOST_CHECK(took < 5s);
   BOOST_CHECK_EQUAL(servers->oltp_dsn(), dsn);
   BOOST_CHECK_EQUAL(servers->nats_url(), nats_url);
   BOOST_CHECK_EQUAL(ask(dsn, "SELECT x FROM kept"), "42");

@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <latch>
 #include <map>
@@ -723,6 +724,31 @@ BOOST_FIXTURE_TEST_CASE(what_is_recorded_later_is_published_later, fixture) {
       last = x.seq;
     }
   }
+}
+
+BOOST_FIXTURE_TEST_CASE(a_writer_has_its_id_before_its_numbers, fixture) {
+  // Nobody can read purchases: the writer stops right after its claims.
+  psql->run("BEGIN; LOCK TABLE purchases IN ACCESS EXCLUSIVE MODE");
+  std::atomic<bool> seen = false;
+  std::string id;
+  std::thread watcher{[&] {
+    auto db = open_psql(dsn);
+    eventually([&] {
+      auto rows = db->run("SELECT coalesce(backend_xid::text, 'none') FROM "
+                          "pg_stat_activity WHERE wait_event_type = 'Lock' "
+                          "AND query LIKE '%receipt_holder%' AND "
+                          "datname = current_database()");
+      if (!rows.empty())
+        id = postgres::as_text(rows[0][0]);
+      return !rows.empty();
+    });
+    seen = true;
+  }};
+  while (!seen)
+    BOOST_TEST(outcome(make.make()) == verdict::in_progress);
+  watcher.join();
+  BOOST_TEST(id != "");
+  BOOST_TEST(id != "none");
 }
 
 BOOST_FIXTURE_TEST_CASE(a_batch_of_the_largest_size_is_written_at_once,

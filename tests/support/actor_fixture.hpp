@@ -3,6 +3,7 @@
 #include "actors/system_config.hpp"
 #include "messages/error.hpp"
 #include "messages/fwd.hpp"
+#include "messages/log.hpp"
 
 #include <caf/actor.hpp>
 #include <caf/actor_system.hpp>
@@ -30,6 +31,19 @@ struct deterministic_config : node_config {
   deterministic_config() {
     set("scheduler.policy", caf::atom("testing"));
     set("logger.inline-output", true);
+  }
+};
+
+/// Drops all log lines while it lives: for tests in which failing is the point
+/// and happens by the thousand.
+struct quiet_log {
+  quiet_log() {
+    constexpr auto above_all = static_cast<int>(log::level::error) + 1;
+    log::set_level(static_cast<log::level>(above_all));
+  }
+
+  ~quiet_log() {
+    log::set_level(log::level::info);
   }
 };
 

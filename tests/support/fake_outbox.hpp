@@ -31,14 +31,17 @@ struct fake_outbox {
   /// Sequence numbers taken by transactions that did not commit yet.
   std::set<int64_t> open;
 
+  /// The stored floor, which survives the relay, and its life.
+  int64_t mark = 0;
+  int64_t generation = 1;
+
   /// No session can be opened, and those that are open fail.
   bool down = false;
 
   /// Rows of each UPDATE.
   std::vector<size_t> updates;
+  /// How often a page was read.
   size_t polls = 0;
-  /// Most rows that one poll gave.
-  size_t largest_poll = 0;
 
   /// Commits an event.
   outbox_note commit(const std::string& branch_id, int64_t seq) {
@@ -47,17 +50,16 @@ struct fake_outbox {
     note.seq = seq;
     for (size_t i = 0; i < 8; ++i)
       note.event_id.bytes[15 - i] = static_cast<uint8_t>(seq >> (8 * i));
-    note.payload = std::make_shared<const std::string>(
-      branch_id + "#" + std::to_string(seq));
+    note.payload = std::make_shared<const std::string>(branch_id + "#"
+                                                       + std::to_string(seq));
     open.erase(seq);
     rows.emplace(seq, row{note});
     return note;
   }
 
   size_t unsent() const {
-    return static_cast<size_t>(
-      std::count_if(rows.begin(), rows.end(),
-                    [](auto& x) { return !x.second.sent; }));
+    return static_cast<size_t>(std::count_if(
+      rows.begin(), rows.end(), [](auto& x) { return !x.second.sent; }));
   }
 
   row* find(const uuid& event_id) {
@@ -86,18 +88,27 @@ public:
     return result;
   }
 
-  caf::expected<std::vector<outbox_note>> poll(storage::outbox_floor& floor,
-                                               size_t limit) override {
+  caf::expected<std::vector<outbox_note>>
+  poll(storage::outbox_floor& floor, size_t limit) override {
+    if (table_.down)
+      return away();
+    if (floor.generation != table_.generation)
+      floor = {table_.mark, 0, 0, table_.generation};
+    auto result = page(floor.seq, limit);
+    move(floor);
+    return result;
+  }
+
+  caf::expected<std::vector<outbox_note>>
+  page(int64_t from_seq, size_t limit) override {
     if (table_.down)
       return away();
     ++table_.polls;
     std::vector<outbox_note> result;
-    auto i = table_.rows.lower_bound(floor.seq);
+    auto i = table_.rows.lower_bound(from_seq);
     for (; i != table_.rows.end() && result.size() < limit; ++i)
       if (!i->second.sent)
         result.push_back(i->second.note);
-    table_.largest_poll = std::max(table_.largest_poll, result.size());
-    move(floor);
     return result;
   }
 
@@ -118,10 +129,12 @@ public:
     return storage::outbox_backlog{static_cast<int64_t>(table_.unsent()), 0};
   }
 
-  caf::expected<int64_t> republish(const std::string& branch_id,
-                                   int64_t after_seq) override {
+  caf::expected<int64_t>
+  republish(const std::string& branch_id, int64_t after_seq) override {
     if (table_.down)
       return away();
+    table_.mark = std::min(table_.mark, after_seq + 1);
+    ++table_.generation;
     int64_t count = 0;
     for (auto i = table_.rows.upper_bound(after_seq); i != table_.rows.end();
          ++i)
@@ -162,7 +175,7 @@ private:
   }
 
   /// Up to the first row that is NEW, or may still become one.
-  void move(storage::outbox_floor& floor) const {
+  void move(storage::outbox_floor& floor) {
     auto next = table_.rows.empty() ? 0 : table_.rows.rbegin()->first + 1;
     for (auto& [seq, x] : table_.rows)
       if (!x.sent) {
@@ -171,7 +184,10 @@ private:
       }
     if (!table_.open.empty())
       next = std::min(next, *table_.open.begin());
-    floor.seq = std::max(floor.seq, next);
+    // A floor above a row that is NEW was made up by somebody.
+    assert(floor.seq <= next);
+    floor.seq = next;
+    table_.mark = next;
   }
 
   fake_outbox& table_;
@@ -254,9 +270,9 @@ public:
     broker_.in_flight.clear();
   }
 
-  caf::expected<void> publish(uint64_t token, const std::string& subject,
-                              const std::string& message_id,
-                              std::string_view payload) override {
+  caf::expected<void>
+  publish(uint64_t token, const std::string& subject,
+          const std::string& message_id, std::string_view payload) override {
     if (broker_.away)
       return caf::make_error(errc::unavailable, "fake broker is away");
     broker_.in_flight.push_back(

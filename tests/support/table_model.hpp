@@ -1,5 +1,6 @@
 #pragma once
 
+#include "messages/error.hpp"
 #include "storage/aggregate_store.hpp"
 
 #include <cstdint>

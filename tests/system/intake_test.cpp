@@ -253,7 +253,7 @@ BOOST_AUTO_TEST_CASE(method_path_type_and_size_are_checked) {
   expect_problem(program.request("POST", "/purchases", plain, x.body()), 415,
                  "unsupported-media-type");
   std::string large(64 * 1024 + 1, ' ');
-  expect_problem(post(large), 413, "content-too-large");
+  expect_problem(post(large), 413, "body-too-large");
 }
 
 BOOST_AUTO_TEST_CASE(a_sale_can_be_looked_up_by_id_and_by_key) {

@@ -1,0 +1,274 @@
+#define BOOST_TEST_MODULE query
+
+#include "actors/query.hpp"
+
+#include "messages/error.hpp"
+#include "messages/json.hpp"
+#include "tests/support/actor_fixture.hpp"
+#include "tests/support/dashboard.hpp"
+#include "tests/support/read_side.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <map>
+#include <set>
+
+using namespace tillstream;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// What fake SHARDS are asked, and what they answer.
+struct shards_script {
+  std::map<std::string, errc> errors;
+  /// Branches that never answer.
+  std::set<std::string> silent;
+  /// Where the event is.
+  std::string event_at;
+  bool hold_after = false;
+  std::vector<std::pair<std::string, shard_question_ptr>> asked;
+  std::vector<caf::typed_response_promise<shard_answer_ptr>> unanswered;
+  std::map<std::string, caf::typed_response_promise<bool>> waiting;
+};
+
+using shards_script_ptr = std::shared_ptr<shards_script>;
+
+shards_actor::behavior_type
+scripted_shards(shards_actor::pointer self, shards_script_ptr script) {
+  return {
+    [](atom::deliver, const deliveries_ptr&) {
+      // nop
+    },
+    [](atom::committed, const notes_ptr&) {
+      // nop
+    },
+    [self,
+     script](atom::ask, const std::string& id,
+             const shard_question_ptr& x) -> caf::result<shard_answer_ptr> {
+      script->asked.emplace_back(id, x);
+      if (script->silent.count(id) > 0) {
+        script->unanswered.push_back(
+          self->make_response_promise<shard_answer_ptr>());
+        return script->unanswered.back();
+      }
+      if (auto i = script->errors.find(id); i != script->errors.end())
+        return caf::make_error(i->second, "told to fail");
+      auto result = std::make_shared<shard_answer>();
+      result->branch_id = id;
+      result->lag_ms = 0;
+      result->products = result->previous_products
+        = std::make_shared<const std::vector<product_sums>>();
+      result->heat = std::make_shared<const heat_map>();
+      return shard_answer_ptr{result};
+    },
+    [self, script](atom::after, const std::string& id,
+                   const uuid&) -> caf::result<bool> {
+      if (!script->hold_after)
+        return id == script->event_at;
+      auto promise = self->make_response_promise<bool>();
+      script->waiting[id] = promise;
+      return promise;
+    },
+    [](atom::update, const strings_ptr&) {
+      // nop
+    },
+    [](atom::ready) { return readiness{}; },
+    [](atom::drain) { return true; },
+    [](atom::tick) {
+      // nop
+    },
+  };
+}
+
+struct fixture : tests::actor_fixture {
+  fixture() {
+    view->set(test::directory_of(test::far_flung_chain()));
+    reader->tables = std::make_shared<test::table_model>();
+    shards = sys.spawn(scripted_shards, script);
+    reader_actor = sys.spawn(test::scripted_reader, reader);
+    query_options options;
+    options.shards = shards;
+    options.reader = reader_actor;
+    options.view = view;
+    options.in_flight_max = 3;
+    query_actor_handle = sys.spawn(query, options);
+    settle();
+  }
+
+  ~fixture() {
+    end(query_actor_handle);
+    script->unanswered.clear();
+    script->waiting.clear();
+    end(shards);
+    end(reader_actor);
+  }
+
+  auto submit(std::string name, header_list params = {}) {
+    return self->request(query_actor_handle, caf::infinite, atom::ask_v,
+                         std::make_shared<const analytics_question>(
+                           test::question(std::move(name), std::move(params))));
+  }
+
+  template <class Handle>
+  http_reply reply_of(Handle&& handle) {
+    http_reply result;
+    handle.receive([&](const http_reply_ptr& x) { result = *x; },
+                   [&](caf::error& err) { BOOST_FAIL(describe(err)); });
+    return result;
+  }
+
+  http_reply get(std::string name, header_list params = {}) {
+    auto handle = submit(std::move(name), std::move(params));
+    settle();
+    return reply_of(handle);
+  }
+
+  std::string header(const http_reply& x, std::string_view name) {
+    for (const auto& [key, value] : x.headers)
+      if (key == name)
+        return value;
+    return "none";
+  }
+
+  directory_view_ptr view = std::make_shared<directory_view>();
+  shards_script_ptr script = std::make_shared<shards_script>();
+  test::reader_script_ptr reader = std::make_shared<test::reader_script>();
+  shards_actor shards;
+  aggregate_reader_actor reader_actor;
+  query_actor query_actor_handle;
+};
+
+const std::string event_id = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(query_suite, fixture)
+
+BOOST_AUTO_TEST_CASE(every_question_asks_the_shards_of_its_branches) {
+  for (const auto* name : {"summary", "revenue", "top-products",
+                           "loyal-customers", "unique-customers", "heatmap"}) {
+    script->asked.clear();
+    auto reply = get(name, {{"branch_id", "nyc"}});
+    BOOST_TEST(reply.status == 200);
+    BOOST_REQUIRE(script->asked.size() == 1u);
+    BOOST_TEST(script->asked[0].first == "nyc");
+    json_document document;
+    BOOST_TEST(document.parse(reply.body) == "");
+    BOOST_TEST(header(reply, "Applied-After") == "none");
+  }
+  BOOST_TEST(get("product", {{"product_id", "a"}}).status == 200);
+}
+
+BOOST_AUTO_TEST_CASE(without_a_branch_all_are_asked) {
+  get("heatmap");
+  BOOST_TEST(script->asked.size() == 4u);
+}
+
+BOOST_AUTO_TEST_CASE(one_branch_that_cannot_answer_fails_the_whole) {
+  script->errors["kol"] = errc::unavailable;
+  auto reply = get("revenue");
+  BOOST_TEST(reply.status == 503);
+  BOOST_TEST(header(reply, "Retry-After") == "1");
+  BOOST_TEST(reply.content_type == "application/problem+json");
+  BOOST_TEST(get("revenue", {{"branch_id", "nyc"}}).status == 200);
+}
+
+BOOST_AUTO_TEST_CASE(a_branch_that_says_nothing_is_given_up) {
+  script->silent.insert("kol");
+  auto handle = submit("revenue");
+  settle();
+  BOOST_TEST(self->mailbox().empty());
+  advance_in_steps(6s, 500ms);
+  BOOST_TEST(reply_of(handle).status == 503);
+}
+
+BOOST_AUTO_TEST_CASE(a_bad_parameter_is_a_400_that_names_it) {
+  auto reply = get("summary", {{"date", "yesterday"}});
+  BOOST_TEST(reply.status == 400);
+  BOOST_TEST(reply.body.find("\"parameter\":\"date\"") != std::string::npos);
+  BOOST_TEST(reply.body.find("/problems/bad-parameter") != std::string::npos);
+  BOOST_TEST(get("nonsense").status == 404);
+  BOOST_TEST(script->asked.empty());
+}
+
+BOOST_AUTO_TEST_CASE(customers_of_some_branches_are_asked_of_the_tables) {
+  auto reply
+    = get("unique-customers", {{"branch_id", "nyc"}, {"branch_id", "ber"}});
+  BOOST_TEST(reply.status == 200);
+  BOOST_REQUIRE(reader->chunks.size() == 1u);
+  BOOST_TEST((reader->chunks[0].what == chunk_request::kind::subset_customers));
+  reader->error = errc::unavailable;
+  reply = get("unique-customers", {{"branch_id", "nyc"}, {"branch_id", "ber"}});
+  BOOST_TEST(reply.status == 503);
+}
+
+BOOST_AUTO_TEST_CASE(the_branch_that_has_the_event_ends_the_wait) {
+  script->event_at = "kol";
+  auto reply = get("heatmap", {{"after", event_id}});
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(header(reply, "Applied-After") == "true");
+  reply = get("heatmap", {{"after", event_id}, {"branch_id", "nyc"}});
+  BOOST_TEST(header(reply, "Applied-After") == "false");
+}
+
+BOOST_AUTO_TEST_CASE(shards_are_asked_when_the_event_is_in_and_not_before) {
+  script->hold_after = true;
+  auto handle = submit("heatmap", {{"after", event_id}});
+  settle();
+  BOOST_TEST(script->waiting.size() == 4u);
+  BOOST_TEST(script->asked.empty());
+  script->waiting["ber"].deliver(false);
+  settle();
+  BOOST_TEST(script->asked.empty());
+  script->waiting["nyc"].deliver(true);
+  settle();
+  BOOST_TEST(script->asked.size() == 4u);
+  auto reply = reply_of(handle);
+  BOOST_TEST(header(reply, "Applied-After") == "true");
+  // The others' words come too late to matter.
+  script->waiting["kol"].deliver(false);
+  script->waiting["ber-night"].deliver(false);
+  settle();
+  BOOST_TEST(script->asked.size() == 4u);
+}
+
+BOOST_AUTO_TEST_CASE(an_event_that_nobody_has_ends_the_wait_with_false) {
+  script->hold_after = true;
+  auto handle = submit("heatmap", {{"after", event_id}});
+  settle();
+  advance_in_steps(3s, 500ms);
+  auto reply = reply_of(handle);
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(header(reply, "Applied-After") == "false");
+}
+
+BOOST_AUTO_TEST_CASE(the_number_of_questions_is_bounded) {
+  script->silent.insert("nyc");
+  for (int i = 0; i < 3; ++i)
+    caf::anon_send(
+      query_actor_handle, atom::ask_v,
+      std::make_shared<const analytics_question>(test::question("heatmap")));
+  settle();
+  auto reply = get("heatmap");
+  BOOST_TEST(reply.status == 503);
+  BOOST_TEST(header(reply, "Retry-After") == "1");
+  advance_in_steps(6s, 500ms);
+  script->silent.clear();
+  BOOST_TEST(get("heatmap").status == 200);
+}
+
+BOOST_AUTO_TEST_CASE(before_the_first_directory_nothing_can_be_answered) {
+  view->set(nullptr);
+  BOOST_TEST(get("heatmap").status == 503);
+}
+
+BOOST_AUTO_TEST_CASE(a_query_that_ends_answers_whoever_waits) {
+  script->silent.insert("nyc");
+  auto handle = submit("heatmap");
+  settle();
+  caf::anon_send_exit(query_actor_handle, caf::exit_reason::kill);
+  settle();
+  BOOST_TEST(reply_of(handle).status == 503);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,357 @@
+#define BOOST_TEST_MODULE shards
+
+#include "actors/shards.hpp"
+
+#include "messages/error.hpp"
+#include "messages/questions.hpp"
+#include "tests/support/actor_fixture.hpp"
+#include "tests/support/made_up_events.hpp"
+#include "tests/support/read_side.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <map>
+
+using namespace tillstream;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// What fake shards saw and do.
+struct shard_script {
+  /// In order of their start.
+  std::vector<aggregate_shard_options> started;
+  std::map<std::string, aggregate_shard_actor> living;
+  /// Shards that have not loaded keep their first question.
+  bool loading = false;
+  std::vector<caf::typed_response_promise<shard_answer_ptr>> held;
+  std::map<std::string, size_t> deliveries;
+  std::map<std::string, size_t> notes;
+  bool payload_seen = false;
+
+  void load_one() {
+    auto x = held.front();
+    held.erase(held.begin());
+    x.deliver(std::make_shared<const shard_answer>());
+  }
+};
+
+using shard_script_ptr = std::shared_ptr<shard_script>;
+
+aggregate_shard_actor::behavior_type
+fake_shard(aggregate_shard_actor::pointer self, std::string id,
+           shard_script_ptr script) {
+  self->set_exception_handler([](std::exception_ptr&) -> caf::error {
+    return caf::make_error(errc::internal, "bug");
+  });
+  return {
+    [id, script](atom::deliver, const delivery_ptr&) {
+      ++script->deliveries[id];
+    },
+    [id, script](atom::committed, const notes_ptr& xs) {
+      script->notes[id] += xs->size();
+      for (const auto& x : *xs)
+        script->payload_seen = script->payload_seen || x.payload != nullptr;
+    },
+    [self, script](
+      atom::ask, const shard_question_ptr& x) -> caf::result<shard_answer_ptr> {
+      if (x->what == shard_question::kind::status && script->loading) {
+        auto promise = self->make_response_promise<shard_answer_ptr>();
+        script->held.push_back(promise);
+        return promise;
+      }
+      return std::make_shared<const shard_answer>();
+    },
+    [](atom::after, const uuid&) { return true; },
+    [](atom::load) {
+      // nop
+    },
+    [](atom::tick) { throw std::runtime_error("told to throw"); },
+  };
+}
+
+struct fixture : tests::actor_fixture {
+  fixture() {
+    set_chain(test::made_up_chain());
+    reader->tables = std::make_shared<test::table_model>();
+    reader_actor = sys.spawn(test::scripted_reader, reader);
+  }
+
+  ~fixture() {
+    end(shards_handle);
+    script->held.clear();
+    script->living.clear();
+    script->started.clear();
+    end(reader_actor);
+    end(consumer);
+  }
+
+  void set_chain(const chain& shops) {
+    storage::directory_snapshot snapshot;
+    snapshot.shops = shops;
+    view->set(std::make_shared<const directory>(snapshot));
+  }
+
+  void start(const std::vector<std::string>& ids) {
+    shards_options options;
+    options.node = "n1";
+    options.view = view;
+    options.reader = reader_actor;
+    options.start_consumer = [this](shards_actor) {
+      consumer = sys.spawn(test::scripted_consumer, stream);
+      return consumer;
+    };
+    options.start_shard
+      = [this](caf::local_actor* parent, aggregate_shard_options shard) {
+          auto id = shard.branch_id;
+          auto handle = parent->spawn(fake_shard, id, script);
+          script->started.push_back(std::move(shard));
+          script->living[id] = handle;
+          return handle;
+        };
+    options.starts_max = 2;
+    options.pending_max = 900;
+    options.restarts.restarts_max = 3;
+    options.seed = 1;
+    shards_handle = sys.spawn(shards, options);
+    self->monitor(shards_handle);
+    update(ids);
+  }
+
+  void update(const std::vector<std::string>& ids) {
+    caf::anon_send(shards_handle, atom::update_v,
+                   std::make_shared<const std::vector<std::string>>(ids));
+    settle();
+  }
+
+  caf::expected<shard_answer_ptr> ask_branch(const std::string& id) {
+    shard_question x;
+    x.what = shard_question::kind::days;
+    return *ask<shard_answer_ptr>(shards_handle, atom::ask_v, id,
+                                  std::make_shared<const shard_question>(x));
+  }
+
+  bool is_ready() {
+    return (*ask<readiness>(shards_handle, atom::ready_v))->ready;
+  }
+
+  void crash(const std::string& id) {
+    caf::anon_send(script->living[id], atom::tick_v);
+    settle();
+  }
+
+  directory_view_ptr view = std::make_shared<directory_view>();
+  test::reader_script_ptr reader = std::make_shared<test::reader_script>();
+  test::stream_script_ptr stream = std::make_shared<test::stream_script>();
+  shard_script_ptr script = std::make_shared<shard_script>();
+  aggregate_reader_actor reader_actor;
+  stream_consumer_actor consumer;
+  shards_actor shards_handle;
+};
+
+const std::vector<std::string> all{"branch-1", "branch-2", "branch-3"};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(shards_suite, fixture)
+
+BOOST_AUTO_TEST_CASE(every_branch_is_taken_and_gets_a_shard) {
+  start(all);
+  BOOST_REQUIRE(script->started.size() == 3u);
+  for (const auto& x : script->started) {
+    BOOST_TEST(x.epoch == 1);
+    BOOST_TEST(x.fetch_max == 300u);
+  }
+  BOOST_TEST(is_ready());
+  BOOST_TEST(static_cast<bool>(ask_branch("branch-2")));
+  update(all);
+  BOOST_TEST(script->started.size() == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(only_a_few_shards_load_at_once) {
+  script->loading = true;
+  start(all);
+  BOOST_TEST(script->started.size() == 2u);
+  BOOST_TEST(!is_ready());
+  script->load_one();
+  settle();
+  BOOST_TEST(script->started.size() == 3u);
+  script->load_one();
+  script->load_one();
+  settle();
+  BOOST_TEST(is_ready());
+}
+
+BOOST_AUTO_TEST_CASE(a_shard_that_cannot_load_gives_up_its_slot) {
+  script->loading = true;
+  start(all);
+  for (int i = 0; i < 2; ++i) {
+    auto x = script->held.front();
+    script->held.erase(script->held.begin());
+    x.deliver(caf::make_error(errc::unavailable, "no database"));
+    settle();
+  }
+  BOOST_TEST(script->started.size() == 3u);
+  BOOST_TEST(!is_ready());
+  while (!script->held.empty()) {
+    script->load_one();
+    settle();
+  }
+  BOOST_TEST(is_ready());
+}
+
+BOOST_AUTO_TEST_CASE(ownership_that_cannot_be_taken_is_tried_again) {
+  reader->error = errc::unavailable;
+  start(all);
+  BOOST_TEST(script->started.empty());
+  auto answer = ask_branch("branch-1");
+  BOOST_TEST((answer.error() == errc::not_owner));
+  reader->error = errc::none;
+  advance_in_steps(6s, 100ms);
+  BOOST_TEST(script->started.size() == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(deliveries_and_notes_reach_the_shard_of_their_branch) {
+  start(all);
+  std::vector<delivery> xs(3);
+  xs[0].branch_id = "branch-1";
+  xs[1].branch_id = "branch-3";
+  xs[2].branch_id = "nobody";
+  caf::anon_send(shards_handle, atom::deliver_v,
+                 std::make_shared<const std::vector<delivery>>(xs));
+  std::vector<outbox_note> notes(4);
+  notes[0].branch_id = notes[2].branch_id = "branch-2";
+  notes[1].branch_id = "branch-1";
+  notes[3].branch_id = "nobody";
+  notes[0].payload = std::make_shared<const std::string>("{}");
+  caf::anon_send(shards_handle, atom::committed_v,
+                 std::make_shared<const std::vector<outbox_note>>(notes));
+  settle();
+  BOOST_TEST(script->deliveries["branch-1"] == 1u);
+  BOOST_TEST(script->deliveries["branch-3"] == 1u);
+  BOOST_TEST(script->deliveries.count("branch-2") == 0u);
+  BOOST_TEST(script->notes["branch-2"] == 2u);
+  BOOST_TEST(script->notes["branch-1"] == 1u);
+  BOOST_TEST(!script->payload_seen);
+}
+
+BOOST_AUTO_TEST_CASE(what_concerns_all_branches_reaches_all_shards) {
+  start(all);
+  std::vector<delivery> xs(1);
+  xs[0].lost = "the connection was lost";
+  caf::anon_send(shards_handle, atom::deliver_v,
+                 std::make_shared<const std::vector<delivery>>(xs));
+  settle();
+  for (const auto& id : all)
+    BOOST_TEST(script->deliveries[id] == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_question_about_a_branch_that_is_not_ours_is_an_error) {
+  start({"branch-1"});
+  BOOST_TEST((ask_branch("branch-2").error() == errc::not_found));
+}
+
+BOOST_AUTO_TEST_CASE(a_shard_that_ends_is_replaced_and_its_neighbours_live_on) {
+  start(all);
+  auto first = script->started[1].generation;
+  crash("branch-2");
+  BOOST_TEST((ask_branch("branch-2").error() == errc::unavailable));
+  BOOST_TEST(static_cast<bool>(ask_branch("branch-1")));
+  BOOST_TEST(stream->closed == std::vector<std::string>{"branch-2"},
+             boost::test_tools::per_element());
+  advance_in_steps(1s, 50ms);
+  BOOST_REQUIRE(script->started.size() == 4u);
+  BOOST_TEST(script->started[3].branch_id == "branch-2");
+  BOOST_TEST(script->started[3].epoch == 1);
+  // Deliveries of the first one never look like its own.
+  BOOST_TEST(script->started[3].generation >= first + (uint64_t{1} << 32));
+  BOOST_TEST(static_cast<bool>(ask_branch("branch-2")));
+}
+
+BOOST_AUTO_TEST_CASE(a_branch_that_fails_again_and_again_ends_us) {
+  start(all);
+  for (int i = 0; i < 3; ++i) {
+    crash("branch-2");
+    advance_in_steps(5s, 100ms);
+  }
+  BOOST_TEST(self->mailbox().empty());
+  crash("branch-2");
+  caf::error reason;
+  self->receive([&](caf::down_msg& x) { reason = x.reason; });
+  BOOST_TEST((reason == errc::internal));
+}
+
+BOOST_AUTO_TEST_CASE(a_branch_that_another_node_has_is_taken_again_later) {
+  start(all);
+  reader->tables->take("n2", {"branch-2"});
+  caf::anon_send_exit(script->living["branch-2"],
+                      caf::make_error(errc::not_owner, "branch-2"));
+  settle();
+  BOOST_TEST((ask_branch("branch-2").error() == errc::not_owner));
+  advance_in_steps(6s, 100ms);
+  BOOST_REQUIRE(script->started.size() == 4u);
+  BOOST_TEST(script->started[3].epoch == 3);
+  BOOST_TEST(static_cast<bool>(ask_branch("branch-2")));
+}
+
+BOOST_AUTO_TEST_CASE(draining_ends_the_shards_and_hands_the_branches_back) {
+  start(all);
+  auto done = ask<bool>(shards_handle, atom::drain_v);
+  BOOST_REQUIRE(done.has_value());
+  BOOST_TEST(**done);
+  BOOST_TEST((ask_branch("branch-1").error() == errc::shutting_down));
+  BOOST_TEST(reader->tables->take("n2", {"branch-1"}).front().epoch == 2);
+  advance_in_steps(5s, 100ms);
+  BOOST_TEST(script->started.size() == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(an_exit_message_ends_shards_and_consumer_first) {
+  start(all);
+  for (auto& [id, shard] : script->living)
+    self->monitor(shard);
+  self->monitor(consumer);
+  caf::anon_send_exit(shards_handle, caf::exit_reason::user_shutdown);
+  settle();
+  for (int i = 0; i < 5; ++i)
+    self->receive([](caf::down_msg&) {
+      // One for each: three shards, the consumer, and us.
+    });
+  BOOST_TEST(self->mailbox().empty());
+}
+
+BOOST_AUTO_TEST_CASE(the_end_of_the_stream_consumer_is_ours) {
+  start(all);
+  caf::anon_send_exit(consumer, caf::exit_reason::kill);
+  settle();
+  bool ended = false;
+  self->receive([&](caf::down_msg&) { ended = true; });
+  BOOST_TEST(ended);
+}
+
+BOOST_AUTO_TEST_CASE(a_branch_without_a_clock_waits_for_the_directory) {
+  auto shops = test::made_up_chain();
+  auto later = shops;
+  shops.branches.pop_back();
+  set_chain(shops);
+  start(all);
+  BOOST_TEST(script->started.size() == 2u);
+  set_chain(later);
+  advance_in_steps(3s, 100ms);
+  BOOST_TEST(script->started.size() == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(three_thousand_branches_are_started_a_few_at_a_time) {
+  chain shops;
+  std::vector<std::string> ids;
+  for (int i = 0; i < 3000; ++i) {
+    auto id = "b-" + std::to_string(10000 + i);
+    shops.branches.push_back({id, id, "UTC", 0});
+    ids.push_back(id);
+  }
+  set_chain(shops);
+  start(ids);
+  BOOST_TEST(script->started.size() == 3000u);
+  BOOST_TEST(is_ready());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
