@@ -156,7 +156,7 @@ lake_archiver(self_pointer self, lake_archiver_options options) {
   install_handlers(self);
   auto& state = self->state;
   state.options = std::move(options);
-  std::mt19937_64 seeds{state.options.seed};
+  std::mt19937_64 seeds{state.options.seed + self->id()};
   state.plan = {state.options.open_plan, seeds()};
   state.outbox = {state.options.open_outbox, seeds()};
   state.retry

@@ -48,7 +48,8 @@ struct lake_archiver_options {
 
   caf::timespan interval = std::chrono::seconds{10};
 
-  /// Seeds the backoffs' jitter.
+  /// Seeds the jitter, together with the actor's id: several actors may be
+  /// started with the same options.
   uint64_t seed = random_seed();
 };
 

@@ -423,7 +423,7 @@ outbox_relay(self_pointer self, outbox_relay_options options) {
   install_handlers(self);
   auto& state = self->state;
   state.options = std::move(options);
-  std::mt19937_64 seeds{state.options.seed};
+  std::mt19937_64 seeds{state.options.seed + self->id()};
   state.queue.emplace(state.options.queue_max, seeds());
   state.store = {state.options.open_store, seeds()};
   state.broker_retry = backoff{seeds()};

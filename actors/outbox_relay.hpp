@@ -59,7 +59,8 @@ struct outbox_relay_options {
   /// How long `drain` waits.
   caf::timespan drain_max = std::chrono::seconds{5};
 
-  /// Seeds the backoffs' jitter.
+  /// Seeds the jitter, together with the actor's id: several actors may be
+  /// started with the same options.
   uint64_t seed = random_seed();
 };
 

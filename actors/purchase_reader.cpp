@@ -104,8 +104,9 @@ purchase_reader(self_pointer self, purchase_reader_options options) {
   assert(options.open_reader && options.open_outbox);
   install_handlers(self);
   auto& state = self->state;
-  state.reader = {std::move(options.open_reader), options.seed};
-  state.outbox = {std::move(options.open_outbox), options.seed + 1};
+  std::mt19937_64 seeds{options.seed + self->id()};
+  state.reader = {std::move(options.open_reader), seeds()};
+  state.outbox = {std::move(options.open_outbox), seeds()};
   return {
     [self](atom::find, const purchase_lookup& x) { return find(self, x); },
     [self](atom::list, const customer_page_request& x) {

@@ -22,7 +22,8 @@ struct purchase_reader_options {
   std::function<caf::expected<storage::outbox_store_ptr>()> open_outbox
     = nullptr;
 
-  /// Seeds the backoffs' jitter.
+  /// Seeds the jitter, together with the actor's id: several actors may be
+  /// started with the same options.
   uint64_t seed = random_seed();
 };
 

@@ -294,7 +294,7 @@ transaction_writer(self_pointer self, transaction_writer_options options) {
   install_handlers(self);
   auto& state = self->state;
   state.options = std::move(options);
-  state.store = {state.options.open_store, state.options.seed};
+  state.store = {state.options.open_store, state.options.seed + self->id()};
   reopen(self);
   return {
     [self](atom::submit, purchase_ptr& what) { return submit(self, what); },

@@ -38,7 +38,8 @@ struct transaction_writer_options {
   /// doubt to be settled.
   caf::timespan wait_max = limits::write_wait_max;
 
-  /// Seeds the backoff's jitter.
+  /// Seeds the jitter, together with the actor's id: several actors may be
+  /// started with the same options.
   uint64_t seed = random_seed();
 };
 

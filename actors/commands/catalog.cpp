@@ -3,6 +3,8 @@
 
 #include "messages/csv.hpp"
 #include "messages/error.hpp"
+#include "messages/limits.hpp"
+#include "messages/text.hpp"
 #include "storage/postgres/stores.hpp"
 
 #include <fstream>
@@ -31,6 +33,22 @@ command_options catalog_options() {
   return result;
 }
 
+/// The bounds of a purchase's fields: the event carries both.
+/// @throws usage_error
+void check_product(const std::vector<std::string>& fields,
+                   const std::string& where) {
+  auto id_length = count_code_points(fields[0]);
+  if (id_length == 0 || id_length > limits::id_code_points_max)
+    throw usage_error(where + ": product_id has 1 to "
+                      + std::to_string(limits::id_code_points_max)
+                      + " characters");
+  if (count_code_points(fields[1]) > limits::name_code_points_max
+      || count_code_points(fields[2]) > limits::name_code_points_max)
+    throw usage_error(where + ": name and category have up to "
+                      + std::to_string(limits::name_code_points_max)
+                      + " characters");
+}
+
 /// Reads the whole file. @throws usage_error naming the line
 std::vector<storage::catalog_product> read_catalog(const std::string& path) {
   std::ifstream in{path, std::ios::binary};
@@ -42,9 +60,7 @@ std::vector<storage::catalog_product> read_catalog(const std::string& path) {
   std::vector<storage::catalog_product> result;
   std::vector<std::string> fields;
   while (reader.next(fields)) {
-    if (fields[0].empty())
-      throw usage_error(path + ": line " + std::to_string(reader.line())
-                        + ": product_id is empty");
+    check_product(fields, path + ": line " + std::to_string(reader.line()));
     if (result.size() == catalog_products_max)
       throw usage_error(path + ": more than "
                         + std::to_string(catalog_products_max) + " products");

@@ -8,7 +8,9 @@
 #include "storage/event_stream.hpp"
 #include "storage/postgres/verify_store.hpp"
 
+#include <chrono>
 #include <iostream>
+#include <thread>
 
 namespace tillstream::commands {
 
@@ -51,6 +53,19 @@ storage::stream_scanner make_scanner(const storage::nats_settings& broker) {
   };
 }
 
+/// Waits for a broker that is just starting, at most `patience`.
+caf::expected<stream_state> find_stream(const storage::nats_settings& broker,
+                                        std::chrono::milliseconds patience) {
+  auto give_up_at = std::chrono::steady_clock::now() + patience;
+  for (;;) {
+    auto stream = storage::ensure_stream(broker);
+    if (stream || stream.error() != errc::unavailable
+        || std::chrono::steady_clock::now() > give_up_at)
+      return stream;
+    std::this_thread::sleep_for(std::chrono::milliseconds{100});
+  }
+}
+
 void print(const storage::verify_report& x) {
   std::cout << "purchases " << x.purchases << ", items " << x.items
             << ", outbox rows " << x.outbox_rows << ", events in the stream "
@@ -69,14 +84,14 @@ int verify(const parsed_command& command) {
   auto node_settings = command.node;
   locate_servers(command, node_settings);
   auto broker = nats_settings_of(node_settings);
-  auto stream = storage::ensure_stream(broker);
+  storage::verify_options options;
+  options.wait_max
+    = std::chrono::seconds{parse_duration(command.get<std::string>("wait"))};
+  auto stream = find_stream(broker, options.wait_max);
   if (!stream) {
     std::cerr << "tillstream: " << describe(stream.error()) << std::endl;
     return failed;
   }
-  storage::verify_options options;
-  options.wait_max
-    = std::chrono::seconds{parse_duration(command.get<std::string>("wait"))};
   options.difference_max = command.get<size_t>("differences-max");
   options.progress
     = [](const std::string& step) { std::cout << step << std::endl; };

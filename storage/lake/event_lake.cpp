@@ -21,8 +21,8 @@ namespace tillstream::storage {
 
 namespace {
 
-/// Fixed, as another level gives other bytes. 6 compresses our events to about
-/// a tenth, at some 100 MB a second.
+/// Fixed, as another level gives other bytes. Files are written once and kept
+/// for years, so a little above zstd's default.
 constexpr int compression_level = 6;
 
 caf::error system_error(const std::string& what, int code) {

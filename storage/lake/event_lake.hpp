@@ -24,10 +24,9 @@ public:
   /// again replaces a file by itself.
   /// @param events One JSON document each, without line breaks.
   /// @returns the path, or `errc::unavailable` with the system's reason.
-  caf::expected<std::string> write(std::string_view branch_id,
-                                   calendar_day day, int64_t from_no,
-                                   int64_t to_no,
-                                   const std::vector<std::string>& events);
+  caf::expected<std::string>
+  write(std::string_view branch_id, calendar_day day, int64_t from_no,
+        int64_t to_no, const std::vector<std::string>& events);
 
 private:
   std::string directory_;

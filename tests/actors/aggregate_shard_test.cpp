@@ -606,8 +606,9 @@ BOOST_AUTO_TEST_CASE(a_long_outbox_is_read_page_by_page) {
   start();
   advance_in_steps(3s, 500ms);
   BOOST_TEST(ask()->pending_events == 8);
-  deliver({events.begin(), events.begin() + 4});
-  deliver({events.begin() + 4, events.end()});
+  using batch = std::vector<purchase_event>;
+  deliver(batch{events.begin(), events.begin() + 4});
+  deliver(batch{events.begin() + 4, events.end()});
   BOOST_TEST(ask()->pending_events == 0);
 }
 

@@ -38,4 +38,6 @@ BOOST_AUTO_TEST_CASE(those_who_failed_at_once_do_not_come_back_at_once) {
   for (uint64_t seed = 0; seed < 100; ++seed)
     waits.insert(backoff{seed, 50ms, 5s}.next());
   BOOST_TEST(waits.size() > 90u);
+  BOOST_TEST((*waits.begin() < 27ms));
+  BOOST_TEST((*waits.rbegin() > 48ms));
 }

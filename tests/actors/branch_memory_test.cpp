@@ -79,10 +79,6 @@ std::vector<shard_question> every_question() {
           ask_loyal(true, 7)};
 }
 
-bool operator==(const loyal_customer& x, const loyal_customer& y) {
-  return x.customer_id == y.customer_id && x.totals == y.totals;
-}
-
 bool same(const shard_answer& x, const shard_answer& y) {
   auto same_heat = (x.heat == nullptr) == (y.heat == nullptr)
                    && (x.heat == nullptr || *x.heat == *y.heat);
@@ -96,7 +92,11 @@ bool same(const shard_answer& x, const shard_answer& y) {
          && same_products(x.previous_products, y.previous_products)
          && x.product_days == y.product_days && x.label == y.label
          && std::equal(x.customers.begin(), x.customers.end(),
-                       y.customers.begin(), y.customers.end());
+                       y.customers.begin(), y.customers.end(),
+                       [](const loyal_customer& a, const loyal_customer& b) {
+                         return a.customer_id == b.customer_id
+                                && a.totals == b.totals;
+                       });
 }
 
 /// One branch, its tables as a model, and a memory that follows them.

@@ -27,8 +27,8 @@ struct shards_script {
   std::string event_at;
   bool hold_after = false;
   std::vector<std::pair<std::string, shard_question_ptr>> asked;
-  std::vector<caf::typed_response_promise<shard_answer_ptr>> unanswered;
-  std::map<std::string, caf::typed_response_promise<bool>> waiting;
+  std::vector<test::late_promise<shard_answer_ptr>> unanswered;
+  std::map<std::string, test::late_promise<bool>> waiting;
 };
 
 using shards_script_ptr = std::shared_ptr<shards_script>;
@@ -47,9 +47,8 @@ scripted_shards(shards_actor::pointer self, shards_script_ptr script) {
              const shard_question_ptr& x) -> caf::result<shard_answer_ptr> {
       script->asked.emplace_back(id, x);
       if (script->silent.count(id) > 0) {
-        script->unanswered.push_back(
-          self->make_response_promise<shard_answer_ptr>());
-        return script->unanswered.back();
+        script->unanswered.emplace_back(self);
+        return script->unanswered.back().get();
       }
       if (auto i = script->errors.find(id); i != script->errors.end())
         return caf::make_error(i->second, "told to fail");
@@ -65,9 +64,9 @@ scripted_shards(shards_actor::pointer self, shards_script_ptr script) {
                    const uuid&) -> caf::result<bool> {
       if (!script->hold_after)
         return id == script->event_at;
-      auto promise = self->make_response_promise<bool>();
+      test::late_promise<bool> promise{self};
       script->waiting[id] = promise;
-      return promise;
+      return promise.get();
     },
     [](atom::update, const strings_ptr&) {
       // nop

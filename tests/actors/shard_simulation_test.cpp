@@ -70,10 +70,10 @@ public:
       calm_(calm) {
     script->state.incarnation = test::first_life;
     script->on_open = [this](const auto& x) {
-      auto& consumer = consumers_[x.branch_id];
-      consumer = {};
-      consumer.generation = x.generation;
-      consumer.next = x.first_seq;
+      auto& opened = consumers_[x.branch_id];
+      opened = {};
+      opened.generation = x.generation;
+      opened.next = x.first_seq;
     };
     script->on_fetch = [this](const std::string& branch_id, uint64_t count) {
       consumers_[branch_id].credit += count;
@@ -102,21 +102,21 @@ public:
 
   /// Delivers something to a branch, or loses it.
   void step(const std::string& branch_id) {
-    auto& consumer = consumers_[branch_id];
+    auto& source = consumers_[branch_id];
     auto x = begin(branch_id);
-    while (consumer.credit > 0 && x.messages.size() < 3) {
-      auto i = log_.lower_bound(consumer.next);
+    while (source.credit > 0 && x.messages.size() < 3) {
+      auto i = log_.lower_bound(source.next);
       while (i != log_.end() && i->second.branch_id != branch_id)
         ++i;
       if (i == log_.end())
         break;
-      consumer.next = i->first + 1;
-      --consumer.credit;
+      source.next = i->first + 1;
+      --source.credit;
       auto message
-        = test::message_of(i->second, i->first, ++consumer.consumer_seq);
+        = test::message_of(i->second, i->first, ++source.consumer_seq);
       if (moody(15)) // it comes again, ahead of what is new
-        consumer.next = i->first;
-      if (consumer.next == i->first)
+        source.next = i->first;
+      if (source.next == i->first)
         message.delivery = prng_() % 2 == 0 ? 1 : 2;
       x.messages.push_back(message);
     }

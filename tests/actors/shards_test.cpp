@@ -24,7 +24,7 @@ struct shard_script {
   std::map<std::string, aggregate_shard_actor> living;
   /// Shards that have not loaded keep their first question.
   bool loading = false;
-  std::vector<caf::typed_response_promise<shard_answer_ptr>> held;
+  std::vector<test::late_promise<shard_answer_ptr>> held;
   std::map<std::string, size_t> deliveries;
   std::map<std::string, size_t> notes;
   bool payload_seen = false;
@@ -56,9 +56,9 @@ fake_shard(aggregate_shard_actor::pointer self, std::string id,
     [self, script](
       atom::ask, const shard_question_ptr& x) -> caf::result<shard_answer_ptr> {
       if (x->what == shard_question::kind::status && script->loading) {
-        auto promise = self->make_response_promise<shard_answer_ptr>();
+        test::late_promise<shard_answer_ptr> promise{self};
         script->held.push_back(promise);
-        return promise;
+        return promise.get();
       }
       return std::make_shared<const shard_answer>();
     },
@@ -284,8 +284,8 @@ BOOST_AUTO_TEST_CASE(a_branch_that_fails_again_and_again_ends_us) {
 BOOST_AUTO_TEST_CASE(a_branch_that_another_node_has_is_taken_again_later) {
   start(all);
   reader->tables->take("n2", {"branch-2"});
-  caf::anon_send_exit(script->living["branch-2"],
-                      caf::make_error(errc::not_owner, "branch-2"));
+  self->send_exit(script->living["branch-2"],
+                  caf::make_error(errc::not_owner, "branch-2"));
   settle();
   BOOST_TEST((ask_branch("branch-2").error() == errc::not_owner));
   advance_in_steps(6s, 100ms);

@@ -3,12 +3,12 @@
 #include "messages/error.hpp"
 #include "messages/interfaces.hpp"
 #include "messages/limits.hpp"
+#include "tests/support/late_promise.hpp"
 #include "tests/support/table_model.hpp"
 
 #include <caf/event_based_actor.hpp>
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
-#include <caf/typed_response_promise.hpp>
 
 #include <algorithm>
 #include <deque>
@@ -98,7 +98,7 @@ struct writer_script {
   bool landed = false;
   std::vector<apply_request_ptr> seen;
   std::deque<std::pair<apply_request_ptr,
-                       caf::typed_response_promise<apply_outcome_ptr>>>
+                       late_promise<apply_outcome_ptr>>>
     held;
 
   caf::expected<apply_outcome_ptr> run(const apply_request_ptr& x) {
@@ -133,9 +133,9 @@ scripted_writer(aggregate_writer_actor::pointer self,
       script->seen.push_back(x);
       if (!script->hold)
         return script->run(x);
-      auto promise = self->make_response_promise<apply_outcome_ptr>();
+      late_promise<apply_outcome_ptr> promise{self};
       script->held.emplace_back(x, promise);
-      return promise;
+      return promise.get();
     },
     [](atom::ready) {
       return readiness{"writer", true, ""};
@@ -157,7 +157,7 @@ struct reader_script {
   errc error = errc::none;
   size_t loads = 0;
   std::vector<chunk_request> chunks;
-  std::deque<std::pair<chunk_request, caf::typed_response_promise<chunk_ptr>>>
+  std::deque<std::pair<chunk_request, late_promise<chunk_ptr>>>
     held;
 
   caf::expected<chunk_ptr> run(const chunk_request& x) {
@@ -202,9 +202,9 @@ scripted_reader(aggregate_reader_actor::pointer self,
       script->chunks.push_back(x);
       if (!script->hold)
         return script->run(x);
-      auto promise = self->make_response_promise<chunk_ptr>();
+      late_promise<chunk_ptr> promise{self};
       script->held.emplace_back(x, promise);
-      return promise;
+      return promise.get();
     },
     [script](atom::update, const std::string& node,
              const strings_ptr& branches) -> caf::result<ownerships_ptr> {

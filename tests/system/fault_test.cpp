@@ -168,10 +168,10 @@ BOOST_AUTO_TEST_CASE(the_node_dies_at_any_time_and_a_second_up_goes_on) {
 // is answered. Method: the program's own test hooks, armed at its start.
 BOOST_AUTO_TEST_CASE(actors_that_throw_lose_nothing) {
   for (const char* point :
-       {"transaction-writer.batch=throw:3", "outbox-relay.publish=throw:3",
+       {"transaction-writer.batch=throw:3", "outbox-relay.committed=throw:3",
         "stream-consumer.deliver=throw:3", "aggregate-shard.deliver=throw:3",
         "aggregate-writer.batch=throw:3", "request-intake.submit=throw:3",
-        "gateway.request=throw:3"}) {
+        "query.ask=throw:3"}) {
     BOOST_TEST_CONTEXT(point) {
       temporary_directory directory;
       auto dir = directory.path() + "/data";
@@ -181,6 +181,8 @@ BOOST_AUTO_TEST_CASE(actors_that_throw_lose_nothing) {
       {
         selling_tills tills{book, [&] { return where; }, 4, 1};
         BOOST_TEST(eventually([&] { return book.accepted() >= 60; }, 60s));
+        for (int i = 0; i < 10; ++i)
+          program->ask("/analytics/summary");
         tills.stop();
       }
       check_ledger(book, where.oltp_dsn);
@@ -196,7 +198,7 @@ BOOST_AUTO_TEST_CASE(an_actor_that_always_throws_ends_the_node_with_code_1) {
   temporary_directory directory;
   auto program
     = running_program::up(directory.path() + "/data",
-                          {"--fault-points", "outbox-relay.publish=throw:1000"});
+                          {"--fault-points", "outbox-relay.committed=throw:1000"});
   auto keep_selling = [&] {
     program->post("branch-1", sale{}.body());
     return program->wait(0s).has_value();

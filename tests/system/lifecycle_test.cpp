@@ -31,6 +31,18 @@ size_t processes_of(const std::string& dir) {
   return result;
 }
 
+/// What an operator can count on at `/metrics`.
+constexpr const char* required_metrics[] = {
+  "tillstream_purchases_total",          "tillstream_write_batch_size",
+  "tillstream_commit_latency_seconds",   "tillstream_outbox_backlog_rows",
+  "tillstream_outbox_oldest_age_milliseconds",
+  "tillstream_publish_latency_seconds",  "tillstream_events_applied_total",
+  "tillstream_duplicates_dropped_total", "tillstream_events_quarantined_total",
+  "tillstream_end_to_end_lag_seconds",   "tillstream_branch_lag_ms",
+  "tillstream_write_queue_depth",        "tillstream_relay_queue_depth",
+  "tillstream_apply_queue_depth",        "tillstream_purchases_in_flight",
+};
+
 } // namespace
 
 BOOST_AUTO_TEST_SUITE(system_lifecycle)
@@ -132,10 +144,14 @@ BOOST_AUTO_TEST_CASE(health_readiness_metrics_and_documents_are_there) {
   BOOST_TEST(program->request("GET", "/healthz", {}).status == 200);
   BOOST_TEST(eventually(
     [&] { return program->request("GET", "/readyz", {}).status == 200; }));
+  auto sold = program->post("branch-1", sale{}.body());
+  program->ask("/analytics/summary?after=" + sold.at("event_id"));
   auto metrics = program->request("GET", "/metrics", {});
   BOOST_TEST(metrics.status == 200);
-  BOOST_TEST(metrics.body.find("tillstream_purchases_total")
-             != std::string::npos);
+  for (const char* name : required_metrics)
+    BOOST_TEST(metrics.body.find(std::string{"# TYPE "} + name)
+                 != std::string::npos,
+               name);
   BOOST_TEST(program->request("GET", "/openapi.json", {}).at("openapi")
              == "3.1.0");
   BOOST_TEST(program->request("GET", "/asyncapi.json", {}).at("asyncapi")
