@@ -814,19 +814,50 @@ void check_life(self_pointer self) {
       });
 }
 
-/// Opens again when something is pending and nothing comes.
+/// The stream may have been lost before the branch's cursor knew any of its
+/// lives: what was SENT and never applied is published again.
+void publish_missing(self_pointer self) {
+  auto& state = self->state;
+  state.open_asked = true;
+  auto finish = [self] {
+    self->state.open_asked = false;
+    if (self->state.at == phase::live)
+      reopen(self);
+  };
+  self
+    ->request(state.options.relay, republish_answer_max, atom::republish_v,
+              branch_of(self), republish_after(state))
+    .then(
+      [self, finish](int64_t count) {
+        log::warning(log_republished,
+                     {{"branch", branch_of(self)}, {"events", count}});
+        finish();
+      },
+      [self, finish](caf::error& err) {
+        log::warning(log_republish_failed,
+                     {{"branch", branch_of(self)}, {"error", describe(err)}});
+        finish();
+      });
+}
+
+/// Opens again when something is pending and nothing comes; when that did not
+/// help, has it published again.
 void check_stall(self_pointer self) {
   auto& state = self->state;
   auto oldest = state.pending.oldest();
   if (state.at != phase::live || state.busy != work::none
-      || !state.inbox->empty() || !oldest
+      || state.open_asked || !state.inbox->empty() || !oldest
       || now_of(self) - state.heard_at < state.stall_wait
       || state.options.now() - *oldest < state.stall_wait)
     return;
+  auto again = state.stall_wait > limits::stall_min;
   state.stall_wait
     = std::min<caf::timespan>(state.stall_wait * 2, limits::stall_max);
   stats().stalls.add();
-  reopen(self);
+  if (again && state.synced)
+    publish_missing(self);
+  else
+    reopen(self);
 }
 
 void show_lag(aggregate_shard_state& state) {

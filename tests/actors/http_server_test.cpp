@@ -526,10 +526,11 @@ BOOST_AUTO_TEST_CASE(an_answer_that_never_comes_is_made_up_for) {
   auto reply = peer.receive();
   BOOST_TEST(reply.status == 503);
   BOOST_TEST(reply.has("Retry-After"));
-  // The answer that comes after all belongs to nobody.
-  held[0]->reply({200, "text/plain", {}, "too late"});
+  // The answer that comes after all belongs to nobody, least of all to the
+  // next request.
   peer.send(simple);
   wait_held(2);
+  held[0]->reply({200, "text/plain", {}, "too late"});
   held[1]->reply({200, "text/plain", {}, "second"});
   BOOST_TEST(peer.receive().body == "second");
 }

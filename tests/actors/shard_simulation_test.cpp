@@ -70,13 +70,13 @@ public:
       calm_(calm) {
     script->state.incarnation = test::first_life;
     script->on_open = [this](const auto& x) {
-      auto& opened = consumers_[x.branch_id];
+      auto& opened = pulls_[x.branch_id];
       opened = {};
       opened.generation = x.generation;
       opened.next = x.first_seq;
     };
     script->on_fetch = [this](const std::string& branch_id, uint64_t count) {
-      consumers_[branch_id].credit += count;
+      pulls_[branch_id].credit += count;
     };
   }
 
@@ -96,13 +96,13 @@ public:
   void lose(const std::string& branch_id) {
     delivery x = begin(branch_id);
     x.lost = "lost";
-    consumers_[branch_id].credit = 0;
+    pulls_[branch_id].credit = 0;
     send(std::move(x));
   }
 
   /// Delivers something to a branch, or loses it.
   void step(const std::string& branch_id) {
-    auto& source = consumers_[branch_id];
+    auto& source = pulls_[branch_id];
     auto x = begin(branch_id);
     while (source.credit > 0 && x.messages.size() < 3) {
       auto i = log_.lower_bound(source.next);
@@ -135,7 +135,7 @@ public:
   std::map<std::string, aggregate_shard_actor> shards;
 
 private:
-  struct consumer {
+  struct position {
     uint64_t generation = 0;
     uint64_t next = 1;
     uint64_t consumer_seq = 0;
@@ -149,7 +149,7 @@ private:
   delivery begin(const std::string& branch_id) {
     delivery x;
     x.branch_id = branch_id;
-    x.generation = consumers_[branch_id].generation;
+    x.generation = pulls_[branch_id].generation;
     return x;
   }
 
@@ -163,7 +163,7 @@ private:
   std::mt19937& prng_;
   const bool& calm_;
   std::map<uint64_t, purchase_event> log_;
-  std::map<std::string, consumer> consumers_;
+  std::map<std::string, position> pulls_;
   std::vector<delivery> held_;
 };
 

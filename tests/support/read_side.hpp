@@ -97,8 +97,7 @@ struct writer_script {
   /// A request that fails was applied all the same.
   bool landed = false;
   std::vector<apply_request_ptr> seen;
-  std::deque<std::pair<apply_request_ptr,
-                       late_promise<apply_outcome_ptr>>>
+  std::deque<std::pair<apply_request_ptr, late_promise<apply_outcome_ptr>>>
     held;
 
   caf::expected<apply_outcome_ptr> run(const apply_request_ptr& x) {
@@ -157,8 +156,7 @@ struct reader_script {
   errc error = errc::none;
   size_t loads = 0;
   std::vector<chunk_request> chunks;
-  std::deque<std::pair<chunk_request, late_promise<chunk_ptr>>>
-    held;
+  std::deque<std::pair<chunk_request, late_promise<chunk_ptr>>> held;
 
   caf::expected<chunk_ptr> run(const chunk_request& x) {
     if (error != errc::none)
