@@ -417,8 +417,11 @@ void read_for_question(self_pointer self, chunk_request what) {
   stats().chunks.add();
   read_chunk(self, std::move(what),
              [](self_pointer s, const chunk_request& asked, const chunk& x) {
-               if (s->state.memory->add(asked, x))
+               if (s->state.memory->add(asked, x)) {
+                 // Before the next apply: it had its turn.
+                 answer_questions(s);
                  return;
+               }
                // Nothing of ours was in flight: somebody else applied.
                log::warning(log_misfit, {{"branch", branch_of(s)}});
                lose_memory(s);

@@ -113,6 +113,26 @@ storage::nats_settings broker_of(const settings& how, const std::string& name) {
   return result;
 }
 
+/// Rows of one DELETE: a few milliseconds, so that applies hardly notice.
+constexpr int64_t prune_rows_max = 5000;
+/// DELETEs of one round; what is left waits for the next.
+constexpr int prune_steps_max = 1000;
+
+/// Deletes what no answer needs any more.
+caf::expected<void> prune(const std::string& analytics_dsn) {
+  auto store = storage::open_aggregate_store(analytics_dsn);
+  if (!store)
+    return store.error();
+  for (int i = 0; i < prune_steps_max; ++i) {
+    auto rows = (*store)->prune(prune_rows_max);
+    if (!rows)
+      return rows.error();
+    if (*rows < prune_rows_max)
+      break;
+  }
+  return caf::unit;
+}
+
 supervisor_options supervised(const char* name, size_t children = 1) {
   supervisor_options result;
   result.name = name;
@@ -312,9 +332,13 @@ private:
     draw_keeper();
     janitor_options cleaning;
     cleaning.maintain = [oltp = how_.oltp_dsn, analytics = how_.analytics_dsn,
-                         days = how_.retention_days](const std::string& schema) {
-      return storage::maintain_partitions(schema == "oltp" ? oltp : analytics,
-                                          schema, days);
+                         days = how_.retention_days](const std::string& schema)
+      -> caf::expected<std::vector<std::string>> {
+      if (schema == "oltp")
+        return storage::maintain_partitions(oltp, schema, days);
+      if (auto pruned = prune(analytics); !pruned)
+        return pruned.error();
+      return storage::maintain_partitions(analytics, schema, days);
     };
     all_.cleaner
       = detached<janitor_actor>(supervised("janitor"), janitor, cleaning);

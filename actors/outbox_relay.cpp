@@ -240,13 +240,18 @@ void fail_overdue(self_pointer self) {
 
 // -- the loop -----------------------------------------------------------------
 
-/// Reads one page if there is a gap and the broker takes what it holds.
-/// @returns whether another one may follow.
+/// Reads one page if there is a gap and the broker is there to take it.
+/// @returns whether the next one should follow at once.
 bool catch_up(self_pointer self) {
+  auto& queue = *self->state.queue;
+  auto page_max = self->state.options.page_max;
   if (!connected(self) || !open_store(self))
     return false;
-  auto from = self->state.queue->gap(self->state.options.page_max);
-  return from && read_page(self, *from);
+  auto from = queue.gap(page_max);
+  if (!from || !queue.make_room_for(page_max) || !read_page(self, *from))
+    return false;
+  // Without progress acknowledgements must come first.
+  return queue.gap(page_max) > from;
 }
 
 void send_flush(self_pointer self) {

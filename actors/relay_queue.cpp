@@ -48,25 +48,25 @@ void relay_queue::admit_page(int64_t from, int64_t to,
     admit(std::move(row));
 }
 
-std::optional<int64_t> relay_queue::gap(size_t page_size) {
+std::optional<int64_t> relay_queue::gap(size_t page_size) const {
   auto from = no_end;
   if (unread_from_ && waiting_.size() < page_size)
     from = *unread_from_;
   for (auto& [branch_id, seq] : behind_) {
-    auto& x = line_of(branch_id);
-    if (!x.stopped && x.notes <= page_size / 2)
+    auto i = lines_.find(branch_id);
+    if (i == lines_.end()
+        || (!i->second.stopped && i->second.notes <= page_size / 2))
       from = std::min(from, seq);
   }
-  if (from == no_end)
-    return std::nullopt;
-  // Branches that the broker refuses must not keep the others out.
-  if (known_.size() + page_size > notes_max_) {
-    auto id = longest();
-    auto& x = line_of(id);
-    if (!x.stopped || !evict(id, x))
-      return std::nullopt;
-  }
-  return from;
+  return from == no_end ? std::nullopt : std::optional{from};
+}
+
+bool relay_queue::make_room_for(size_t page_size) {
+  if (known_.size() + page_size <= notes_max_)
+    return true;
+  auto id = longest();
+  auto& x = line_of(id);
+  return x.stopped && evict(id, x);
 }
 
 void relay_queue::forget(const std::string& branch_id, int64_t after_seq) {
@@ -75,14 +75,14 @@ void relay_queue::forget(const std::string& branch_id, int64_t after_seq) {
   stop(branch_id, {});
   release(x);
   std::erase_if(resumes_, [&](auto& r) { return r.second == branch_id; });
-  for (auto i = waiting_.upper_bound(after_seq); i != waiting_.end();) {
-    if (i->second.branch_id == branch_id) {
-      erase(i->first, x);
-      i = waiting_.erase(i);
-    } else {
-      ++i;
+  std::erase_if(waiting_, [&](auto& w) {
+    auto gone = w.first > after_seq && w.second.branch_id == branch_id;
+    if (gone) {
+      known_.erase(w.first);
+      --x.notes;
     }
-  }
+    return gone;
+  });
   fall_behind(branch_id, after_seq + 1);
 }
 
@@ -95,7 +95,7 @@ std::optional<uint64_t> relay_queue::launch(time_point now) {
     auto node = waiting_.extract(waiting_.begin());
     auto& x = line_of(node.mapped().branch_id);
     if (!x.stopped)
-      return fly(std::move(node.mapped()), now);
+      return fly(x, std::move(node.mapped()), now);
     x.parked.insert(std::move(node));
   }
   return std::nullopt;
@@ -114,6 +114,7 @@ void relay_queue::unsent(uint64_t token, time_point now) {
     x.probe = 0;
     resumes_.emplace(now, note.branch_id);
   }
+  ++x.notes;
   auto seq = note.seq;
   (x.stopped ? x.parked : waiting_).emplace(seq, std::move(note));
 }
@@ -126,7 +127,7 @@ std::optional<relay_queue::time_point> relay_queue::acked(uint64_t token) {
   auto& x = line_of(note.branch_id);
   if (x.probe == token)
     release(x);
-  marks_.emplace(note.seq, mark{note.event_id, note.branch_id});
+  marks_.emplace(note.seq, note.event_id);
   return node.mapped().since;
 }
 
@@ -153,10 +154,10 @@ size_t relay_queue::fail_overdue(time_point deadline, time_point now) {
 
 std::vector<uuid> relay_queue::marks(size_t count) const {
   std::vector<uuid> ids;
-  for (auto& [seq, x] : marks_) {
+  for (auto& [seq, event_id] : marks_) {
     if (ids.size() == count)
       break;
-    ids.push_back(x.event_id);
+    ids.push_back(event_id);
   }
   return ids;
 }
@@ -164,9 +165,8 @@ std::vector<uuid> relay_queue::marks(size_t count) const {
 void relay_queue::marked(size_t count) {
   assert(count <= marks_.size());
   for (; count > 0; --count) {
-    auto first = marks_.begin();
-    erase(first->first, line_of(first->second.branch_id));
-    marks_.erase(first);
+    known_.erase(marks_.begin()->first);
+    marks_.erase(marks_.begin());
   }
 }
 
@@ -203,13 +203,13 @@ void relay_queue::fall_behind(const std::string& branch_id, int64_t seq) {
   i->second = std::min(i->second, seq);
 }
 
-/// Makes the branch with the most notes give up half of them.
+/// Makes the branch with the most notes to publish give up half of them.
 bool relay_queue::make_room() {
   auto id = longest();
   return evict(id, line_of(id));
 }
 
-/// Drops the newest half of a branch's notes that are not on their way.
+/// Drops the newest half of a branch's notes that wait.
 /// @returns whether there was one.
 bool relay_queue::evict(const std::string& branch_id, line& from) {
   auto left = (from.notes + 1) / 2;
@@ -220,8 +220,9 @@ bool relay_queue::evict(const std::string& branch_id, line& from) {
       if (i->second.branch_id != branch_id)
         continue;
       lowest = std::min(lowest, i->first);
-      erase(i->first, from);
+      known_.erase(i->first);
       i = notes->erase(i);
+      --from.notes;
       --left;
     }
   }
@@ -237,13 +238,9 @@ std::string relay_queue::longest() const {
   return std::max_element(lines_.begin(), lines_.end(), fewer)->first;
 }
 
-void relay_queue::erase(int64_t seq, line& from) {
-  known_.erase(seq);
+uint64_t relay_queue::fly(line& from, outbox_note note, time_point now) {
   assert(from.notes > 0);
   --from.notes;
-}
-
-uint64_t relay_queue::fly(outbox_note note, time_point now) {
   auto token = ++last_token_;
   flying_.emplace(token, flight{std::move(note), now});
   return token;
@@ -258,6 +255,7 @@ void relay_queue::stop(const std::string& branch_id, time_point now) {
       ++i;
       continue;
     }
+    ++x.notes;
     auto seq = note.seq;
     x.parked.emplace(seq, std::move(note));
     i = flying_.erase(i);
@@ -286,7 +284,7 @@ std::optional<uint64_t> relay_queue::probe(time_point now) {
       continue;
     }
     auto node = x.parked.extract(x.parked.begin());
-    x.probe = fly(std::move(node.mapped()), now);
+    x.probe = fly(x, std::move(node.mapped()), now);
     return x.probe;
   }
   return std::nullopt;

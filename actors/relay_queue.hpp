@@ -35,9 +35,9 @@ namespace tillstream {
 /// When that is acknowledged, the others follow.
 ///
 /// What does not fit stays in the table only: the branch with the most notes
-/// gives up its newest half and is 'behind' from there on. Later notes of it
-/// are ignored until pages of the table, read in order of `seq`, have closed
-/// the gap.
+/// to publish gives up its newest half and is 'behind' from there on. Later
+/// notes of it are ignored until pages of the table, read in order of `seq`,
+/// have closed the gap.
 class relay_queue {
 public:
   using time_point = caf::actor_clock::time_point;
@@ -60,8 +60,13 @@ public:
   void admit_page(int64_t from, int64_t to, std::vector<outbox_note> rows);
 
   /// Where the next page should start to close a gap.
-  /// @returns nothing when there is none, or when the memory has enough to do.
-  std::optional<int64_t> gap(size_t page_size);
+  /// @returns nothing when there is none, or when those behind have enough in
+  /// memory, or are refused anyway.
+  std::optional<int64_t> gap(size_t page_size) const;
+
+  /// Tells whether a page fits. What the broker refuses gives way to it: a
+  /// stuck branch must not keep the others out.
+  bool make_room_for(size_t page_size);
 
   /// Forgets a branch's notes above `after_seq`; they come from the table.
   /// @pre `marks(…)` is empty
@@ -130,17 +135,12 @@ private:
     time_point since;
   };
 
-  struct mark {
-    uuid event_id;
-    std::string branch_id;
-  };
-
   struct line {
     explicit line(uint64_t seed) : retry(seed) {
       // nop
     }
 
-    /// Notes of the branch in memory.
+    /// Notes of the branch that are waiting or parked.
     size_t notes = 0;
     bool stopped = false;
     /// Token of the probe; 0: none is flying.
@@ -155,8 +155,7 @@ private:
   bool make_room();
   bool evict(const std::string& branch_id, line& from);
   std::string longest() const;
-  void erase(int64_t seq, line& from);
-  uint64_t fly(outbox_note note, time_point now);
+  uint64_t fly(line& from, outbox_note note, time_point now);
   void stop(const std::string& branch_id, time_point now);
   void release(line& x);
   std::optional<uint64_t> probe(time_point now);
@@ -170,7 +169,8 @@ private:
   note_map waiting_;
   /// By token, so oldest first.
   std::map<uint64_t, flight> flying_;
-  std::map<int64_t, mark> marks_;
+  /// By `seq`.
+  std::map<int64_t, uuid> marks_;
   std::map<std::string, line> lines_;
   /// Stopped branches by when they may probe.
   std::set<std::pair<time_point, std::string>> resumes_;

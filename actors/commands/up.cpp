@@ -134,17 +134,18 @@ std::string reachable(const std::string& listen_address) {
 
 /// Starts a server again that died under us: the node itself only waits.
 void mend(storage::private_servers& servers) {
-  auto gone = servers.check();
-  if (gone.empty())
+  if (auto gone = servers.check(); !gone.empty())
+    log::warning("server-gone", {{"what", gone}});
+  auto postgres_gone = servers.postgres_pid() <= 0;
+  if (!postgres_gone && servers.nats_pid() > 0)
     return;
-  log::warning("server-gone", {{"what", gone}});
   static auto last = std::chrono::steady_clock::time_point{};
   auto now = std::chrono::steady_clock::now();
   if (now - last < restart_pause)
     return;
   last = now;
-  auto mended = servers.postgres_pid() <= 0 ? servers.start_postgres()
-                                            : servers.start_nats();
+  auto mended
+    = postgres_gone ? servers.start_postgres() : servers.start_nats();
   if (!mended)
     log::error("server-not-restarted", {{"why", describe(mended.error())}});
 }

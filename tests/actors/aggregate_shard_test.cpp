@@ -339,10 +339,9 @@ BOOST_AUTO_TEST_CASE(a_cursor_that_moved_loads_the_tables) {
   moved.stream_seq = 7;
   tables->put_cursor(id, moved);
   deliver({b});
+  stream->state.last_seq = 7;
   wait_for_reopening();
   BOOST_TEST(reader->loads == 2u);
-  stream->state.last_seq = 7;
-  advance_in_steps(6s, 100ms);
   BOOST_TEST(stream->opened.back().first_seq == 8u);
 }
 
@@ -482,8 +481,12 @@ BOOST_AUTO_TEST_CASE(nothing_is_applied_while_a_chunk_is_loaded) {
   reader->release();
   settle();
   BOOST_TEST(writer->seen.size() == applies + 1);
+  // From before or from behind the apply, both are true; nothing in between.
   asked.receive(
-    [](const shard_answer_ptr& x) { BOOST_TEST(x->customers.size() == 1u); },
+    [](const shard_answer_ptr& x) {
+      BOOST_TEST(x->customers.size() >= 1u);
+      BOOST_TEST(x->customers.size() <= 2u);
+    },
     [](caf::error& err) { BOOST_FAIL(describe(err)); });
   check_applied({a, b});
 }

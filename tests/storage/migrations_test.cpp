@@ -261,6 +261,14 @@ BOOST_AUTO_TEST_CASE(a_detaching_that_was_interrupted_is_finished) {
   BOOST_TEST(!db.has_table(name));
 }
 
+BOOST_AUTO_TEST_CASE(old_days_are_left_to_the_node_that_is_at_it) {
+  database db{"oltp"};
+  auto name = db.add_old_outbox(9, "SENT");
+  db.psql->run("SELECT pg_advisory_lock(1953066092, 3)");
+  BOOST_TEST(must(maintain_partitions(db.dsn, "oltp", 7)).empty());
+  BOOST_TEST(db.has_table(name));
+}
+
 BOOST_AUTO_TEST_CASE(nodes_may_maintain_partitions_at_once) {
   database db{"oltp"};
   auto days = db.partitions("outbox_events");
