@@ -9,11 +9,10 @@
 #include <array>
 #include <cassert>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <memory>
-#include <numeric>
 #include <tuple>
-#include <unordered_map>
 
 namespace tillstream {
 
@@ -317,18 +316,33 @@ sheet make_revenue(const analytics_plan& plan, const answer_parts& parts) {
 
 // -- top products -------------------------------------------------------------
 
+/// A product's sums over some branches. Points into the shards' answers.
+struct product_ref {
+  /// Of the branch that gave it its latest label.
+  const product_sums* latest = nullptr;
+  product_totals totals;
+
+  const std::string& id() const {
+    return latest->product_id;
+  }
+};
+
+/// Ordered by product id.
+using product_refs = std::vector<product_ref>;
+
 struct product_row {
-  product_sums product;
+  product_ref product;
   std::string share;
   std::optional<int64_t> previous_rank;
 };
 
 void write_product(row_writer& out, const product_row& x, size_t index) {
   auto rank = static_cast<int64_t>(index) + 1;
+  const auto& label = x.product.latest->label;
   out.integer("rank", rank);
-  out.text("product_id", x.product.product_id);
-  out.text_or_null("name", x.product.label.name);
-  out.text_or_null("category", x.product.label.category);
+  out.text("product_id", x.product.id());
+  out.text_or_null("name", label.name);
+  out.text_or_null("category", label.category);
   out.integer("quantity", x.product.totals.quantity);
   out.money("revenue", x.product.totals.revenue);
   out.number("share", x.share);
@@ -338,70 +352,114 @@ void write_product(row_writer& out, const product_row& x, size_t index) {
                                        : std::nullopt);
 }
 
-int64_t measure(const product_sums& x, bool by_revenue) {
-  return by_revenue ? x.totals.revenue : x.totals.quantity;
+bool has_id_before(const product_ref& x, const product_ref& y) {
+  return x.id() < y.id();
 }
 
-using product_list = std::vector<const product_sums*>;
-
-product_list
-rank_products(const std::vector<product_sums>& xs, bool by_revenue) {
-  product_list result;
+product_refs refer_to(const std::vector<product_sums>& xs) {
+  product_refs result;
   result.reserve(xs.size());
   for (const auto& x : xs)
-    result.push_back(&x);
-  std::sort(result.begin(), result.end(),
-            [by_revenue](const auto* x, const auto* y) {
-              auto a = measure(*x, by_revenue);
-              auto b = measure(*y, by_revenue);
-              return a != b ? a > b : x->product_id < y->product_id;
-            });
+    result.push_back({&x, x.totals});
   return result;
 }
 
-std::vector<product_row> top_products(const analytics_plan& plan,
-                                      const std::vector<product_sums>& current,
-                                      const std::vector<product_sums>& before) {
-  std::unordered_map<std::string_view, int64_t> ranks;
-  for (const auto* x : rank_products(before, plan.by_revenue))
-    ranks.emplace(x->product_id, static_cast<int64_t>(ranks.size()) + 1);
+/// Sums up what both have; the latest label counts.
+product_refs merge(const product_refs& xs, const product_refs& ys) {
+  product_refs all;
+  all.reserve(xs.size() + ys.size());
+  std::merge(xs.begin(), xs.end(), ys.begin(), ys.end(),
+             std::back_inserter(all), has_id_before);
+  product_refs result;
+  result.reserve(all.size());
+  for (const auto& x : all) {
+    if (result.empty() || result.back().id() != x.id()) {
+      result.push_back(x);
+      continue;
+    }
+    auto& sum = result.back();
+    sum.totals.quantity += x.totals.quantity;
+    sum.totals.revenue += x.totals.revenue;
+    if (x.latest->label.outbox_seq > sum.latest->label.outbox_seq)
+      sum.latest = x.latest;
+  }
+  return result;
+}
+
+product_refs merge_products(const std::vector<shard_answer_ptr>& shards,
+                            product_sums_ptr shard_answer::*part) {
+  product_refs result;
+  for (const auto& shard : shards)
+    result = merge(result, refer_to(*((*shard).*part)));
+  return result;
+}
+
+/// A product and what it is ranked by.
+struct product_rank {
+  int64_t measure = 0;
+  const product_ref* product = nullptr;
+
+  /// Ties by id.
+  friend bool operator<(const product_rank& x, const product_rank& y) {
+    return x.measure != y.measure ? x.measure > y.measure
+                                  : x.product->id() < y.product->id();
+  }
+};
+
+using product_ranks = std::vector<product_rank>;
+
+/// The best `count`, best first.
+product_ranks
+rank_products(const product_refs& xs, bool by_revenue, size_t count) {
+  product_ranks result;
+  result.reserve(xs.size());
+  for (const auto& x : xs)
+    result.push_back({by_revenue ? x.totals.revenue : x.totals.quantity, &x});
+  count = std::min(count, result.size());
+  auto end = result.begin() + static_cast<std::ptrdiff_t>(count);
+  std::partial_sort(result.begin(), end, result.end());
+  result.erase(end, result.end());
+  return result;
+}
+
+/// Where a product stood in the period before.
+class earlier_ranks {
+public:
+  earlier_ranks(const product_refs& products, bool by_revenue)
+    : products_(products),
+      ranks_(rank_products(products, by_revenue, products.size())),
+      by_revenue_(by_revenue) {
+    // nop
+  }
+
+  std::optional<int64_t> of(const product_ref& x) const {
+    auto i
+      = std::lower_bound(products_.begin(), products_.end(), x, has_id_before);
+    if (i == products_.end() || i->id() != x.id())
+      return std::nullopt;
+    product_rank wanted{by_revenue_ ? i->totals.revenue : i->totals.quantity,
+                        &*i};
+    auto rank = std::lower_bound(ranks_.begin(), ranks_.end(), wanted);
+    return rank - ranks_.begin() + 1;
+  }
+
+private:
+  const product_refs& products_;
+  product_ranks ranks_;
+  bool by_revenue_;
+};
+
+section top_products(const analytics_plan& plan, const product_refs& current,
+                     const product_refs& before) {
+  earlier_ranks earlier{before, plan.by_revenue};
   int64_t whole = 0;
   for (const auto& x : current)
-    whole += measure(x, plan.by_revenue);
-  std::vector<product_row> result;
-  for (const auto* x : rank_products(current, plan.by_revenue)) {
-    if (result.size() == plan.limit)
-      break;
-    auto& row = result.emplace_back();
-    row.product = *x;
-    row.share = render_share(measure(*x, plan.by_revenue), whole);
-    if (auto i = ranks.find(x->product_id); i != ranks.end())
-      row.previous_rank = i->second;
-  }
-  return result;
-}
-
-/// Adds the branches' sums up; the latest label counts.
-std::vector<product_sums>
-merge_products(const std::vector<shard_answer_ptr>& shards,
-               product_sums_ptr shard_answer::*part) {
-  std::vector<product_sums> result;
-  std::unordered_map<std::string_view, size_t> index;
-  for (const auto& shard : shards) {
-    for (const auto& x : *((*shard).*part)) {
-      auto [i, is_new] = index.try_emplace(x.product_id, result.size());
-      if (is_new) {
-        result.push_back(x);
-        continue;
-      }
-      auto& sum = result[i->second];
-      sum.totals.quantity += x.totals.quantity;
-      sum.totals.revenue += x.totals.revenue;
-      if (x.label.outbox_seq > sum.label.outbox_seq)
-        sum.label = x.label;
-    }
-  }
-  return result;
+    whole += plan.by_revenue ? x.totals.revenue : x.totals.quantity;
+  std::vector<product_row> rows;
+  for (const auto& x : rank_products(current, plan.by_revenue, plan.limit))
+    rows.push_back(
+      {*x.product, render_share(x.measure, whole), earlier.of(*x.product)});
+  return list_section("products", std::move(rows), write_product);
 }
 
 sheet make_top_products(const analytics_plan& plan, const answer_parts& parts) {
@@ -410,15 +468,11 @@ sheet make_top_products(const analytics_plan& plan, const answer_parts& parts) {
     = {"rank",    "product_id", "name",          "category",   "quantity",
        "revenue", "share",      "previous_rank", "rank_change"};
   for (const auto& x : parts.shards)
-    result.branches.push_back(list_section(
-      "products", top_products(plan, *x->products, *x->previous_products),
-      write_product));
-  result.total = list_section(
-    "products",
-    top_products(
-      plan, merge_products(parts.shards, &shard_answer::products),
-      merge_products(parts.shards, &shard_answer::previous_products)),
-    write_product);
+    result.branches.push_back(top_products(plan, refer_to(*x->products),
+                                           refer_to(*x->previous_products)));
+  result.total = top_products(
+    plan, merge_products(parts.shards, &shard_answer::products),
+    merge_products(parts.shards, &shard_answer::previous_products));
   return result;
 }
 
