@@ -4,6 +4,7 @@
 #include "storage/aggregate_store.hpp"
 #include "storage/directory_store.hpp"
 #include "storage/outbox_store.hpp"
+#include "storage/ownership_store.hpp"
 #include "storage/purchase_store.hpp"
 
 #include <caf/expected.hpp>
@@ -42,6 +43,8 @@ caf::expected<outbox_store_ptr> open_outbox_store(const std::string& dsn);
 caf::expected<directory_store_ptr> open_directory_store(const std::string& dsn);
 
 caf::expected<aggregate_store_ptr> open_aggregate_store(const std::string& dsn);
+
+caf::expected<ownership_store_ptr> open_ownership_store(const std::string& dsn);
 
 caf::expected<lake_plan_store_ptr> open_lake_plan_store(const std::string& dsn);
 

@@ -1,0 +1,262 @@
+#define BOOST_TEST_MODULE ownership_store
+
+#include "storage/ownership_store.hpp"
+
+#include "messages/error.hpp"
+#include "storage/postgres/stores.hpp"
+#include "tests/support/postgres_fixture.hpp"
+
+#include <pqxx/pqxx>
+
+#include <fmt/format.h>
+
+#include <boost/test/unit_test.hpp>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+using namespace tillstream;
+using namespace std::chrono_literals;
+
+namespace {
+
+const std::vector<std::string> all{"branch-1", "branch-2", "branch-3"};
+
+template <class T>
+std::string why(const caf::expected<T>& x) {
+  return x ? std::string{} : describe(x.error());
+}
+
+template <class T>
+T must(caf::expected<T> x) {
+  BOOST_REQUIRE_MESSAGE(x, why(x));
+  return std::move(*x);
+}
+
+void must(caf::expected<void> x) {
+  BOOST_REQUIRE_MESSAGE(x, why(x));
+}
+
+struct fixture {
+  storage::ownership_store_ptr open() {
+    return must(storage::open_ownership_store(dsn));
+  }
+
+  static storage::node_identity
+  identity(const std::string& name, uint64_t process = 1) {
+    storage::node_identity result;
+    result.name = name;
+    result.process = uuid_source{process}.v7(from_ms(1'700'000'000'000));
+    result.roles = "intake,shards,query";
+    result.version = "1.2.3";
+    result.http = "127.0.0.1:8080";
+    return result;
+  }
+
+  int64_t join(const std::string& name, std::chrono::milliseconds lease = 60s,
+               bool first = true) {
+    return must(store->join(identity(name), lease, first));
+  }
+
+  /// Ends a lease without anybody noticing yet.
+  void let_lapse(const std::string& name) {
+    pqxx::connection session{dsn};
+    pqxx::work work{session};
+    work.exec("UPDATE nodes SET expires_at = clock_timestamp() - interval "
+              "'1 s' WHERE name = "
+              + work.quote(name));
+    work.commit();
+  }
+
+  std::map<std::string, branch_owner> owners() {
+    std::map<std::string, branch_owner> result;
+    for (const auto& x : must(store->owners()))
+      result[x.branch_id] = x;
+    return result;
+  }
+
+  std::vector<std::string> take(const std::string& name, int64_t incarnation,
+                                const std::vector<std::string>& ids) {
+    std::vector<std::string> result;
+    for (const auto& x : must(store->take(name, incarnation, ids)))
+      result.push_back(x.branch_id);
+    std::sort(result.begin(), result.end());
+    return result;
+  }
+
+  storage::beat_outcome
+  beat(const std::string& name, int64_t incarnation, bool willing = true) {
+    return must(store->beat({name, incarnation, willing, 17}, 60s));
+  }
+
+  std::string dsn = test::fresh_database("analytics");
+  storage::ownership_store_ptr store = open();
+};
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(ownership_store_suite, fixture)
+
+BOOST_AUTO_TEST_CASE(a_node_that_joined_is_seen_by_all_with_what_it_said) {
+  auto first = join("a");
+  auto second = join("b");
+  BOOST_TEST(second > first);
+  auto seen = beat("a", first, false);
+  BOOST_TEST(seen.kept);
+  BOOST_REQUIRE(seen.nodes.size() == 2u);
+  BOOST_TEST(seen.nodes[0].name == "a");
+  BOOST_TEST(!seen.nodes[0].willing);
+  auto nodes = must(store->nodes());
+  BOOST_REQUIRE(nodes.size() == 2u);
+  BOOST_TEST(nodes[0].lag_ms == 17);
+  BOOST_TEST(!nodes[0].willing);
+  BOOST_TEST(nodes[1].willing);
+  BOOST_TEST(nodes[1].alive);
+  BOOST_TEST(nodes[1].holds);
+  BOOST_TEST(nodes[1].version == "1.2.3");
+  BOOST_TEST(nodes[1].http == "127.0.0.1:8080");
+  BOOST_TEST(nodes[1].has_role("shards"));
+  BOOST_TEST(!nodes[1].has_role("shard"));
+}
+
+BOOST_AUTO_TEST_CASE(only_free_branches_are_taken_and_each_with_a_new_epoch) {
+  auto a = join("a");
+  auto b = join("b");
+  BOOST_TEST(take("a", a, {"branch-1", "branch-2"}).size() == 2u);
+  BOOST_TEST(take("b", b, all) == std::vector<std::string>{"branch-3"},
+             boost::test_tools::per_element());
+  must(store->release("a", a, {{"branch-2", "b"}}));
+  BOOST_TEST(owners()["branch-2"].node == "");
+  BOOST_TEST(owners()["branch-2"].next == "b");
+  auto taken = must(store->take("b", b, all));
+  BOOST_REQUIRE(taken.size() == 1u);
+  BOOST_TEST(taken[0].epoch == 2);
+  BOOST_TEST(taken[0].unowned_ms >= 0);
+  BOOST_TEST(owners()["branch-1"].epoch == 1);
+  BOOST_TEST(owners()["branch-2"].next == "");
+}
+
+BOOST_AUTO_TEST_CASE(nobody_lets_go_of_what_it_does_not_own) {
+  auto a = join("a");
+  auto b = join("b");
+  take("a", a, all);
+  must(store->release("b", b, {{"branch-1", ""}}));
+  must(store->release("a", a + 100, {{"branch-1", ""}}));
+  BOOST_TEST(owners()["branch-1"].node == "a");
+}
+
+BOOST_AUTO_TEST_CASE(a_lease_that_ran_out_means_nothing_until_it_is_declared) {
+  auto a = join("a");
+  auto b = join("b");
+  take("a", a, all);
+  let_lapse("a");
+  BOOST_TEST(!beat("b", b).nodes[0].holds);
+  BOOST_TEST(take("b", b, all).empty());
+  // Nobody acted on it, so it is renewed as if nothing had happened.
+  BOOST_TEST(beat("a", a).kept);
+  BOOST_TEST(!must(store->declare_dead("a", a)));
+  let_lapse("a");
+  BOOST_TEST(must(store->declare_dead("a", a)));
+  BOOST_TEST(!beat("a", a).kept);
+  BOOST_TEST(take("b", b, all).size() == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(who_comes_back_owns_nothing_and_is_a_healthy_node) {
+  auto a = join("a");
+  take("a", a, all);
+  let_lapse("a");
+  BOOST_TEST(must(store->declare_dead("a", a)));
+  auto again = join("a", 60s, false);
+  BOOST_TEST(again > a);
+  BOOST_TEST(beat("a", again).kept);
+  // Its own branches of before are as free as anybody's.
+  BOOST_TEST(take("a", again, all).size() == 3u);
+  BOOST_TEST(owners()["branch-1"].epoch == 2);
+}
+
+BOOST_AUTO_TEST_CASE(the_dead_take_nothing) {
+  auto a = join("a");
+  let_lapse("a");
+  must(store->declare_dead("a", a));
+  BOOST_TEST(take("a", a, all).empty());
+  BOOST_TEST(take("nobody", 1, all).empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_second_process_of_the_same_name_ends_the_first) {
+  auto old = must(store->join(identity("a", 1), 60s, true));
+  auto fresh = must(store->join(identity("a", 2), 60s, true));
+  BOOST_TEST(!beat("a", old).kept);
+  auto refused = store->join(identity("a", 1), 60s, false);
+  BOOST_TEST((refused.error() == errc::not_owner));
+  BOOST_TEST(beat("a", fresh).kept);
+  // One that died leaves its name to the other.
+  let_lapse("a");
+  BOOST_TEST(static_cast<bool>(store->join(identity("a", 1), 60s, false)));
+}
+
+BOOST_AUTO_TEST_CASE(leaving_frees_all_branches_at_once) {
+  auto a = join("a");
+  auto b = join("b");
+  take("a", a, all);
+  must(store->leave("a", a));
+  BOOST_TEST(!beat("a", a).kept);
+  BOOST_TEST(take("b", b, all).size() == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(every_change_of_hands_changes_the_digest) {
+  auto a = join("a");
+  std::vector<ownership_digest> seen{beat("a", a).digest};
+  auto look = [&] {
+    auto next = beat("a", a).digest;
+    BOOST_TEST((std::find(seen.begin(), seen.end(), next) == seen.end()));
+    seen.push_back(next);
+  };
+  take("a", a, {"branch-1"});
+  look();
+  take("a", a, {"branch-2"});
+  look();
+  must(store->release("a", a, {{"branch-1", ""}}));
+  look();
+  take("a", a, {"branch-1"});
+  look();
+  BOOST_TEST((beat("a", a).digest == seen.back()));
+}
+
+BOOST_AUTO_TEST_CASE(draining_is_told_and_survives_a_pause_but_not_a_start) {
+  auto a = join("a");
+  must(store->set_draining("a", true));
+  BOOST_TEST(beat("a", a).nodes[0].draining);
+  join("a", 60s, false);
+  BOOST_TEST(must(store->nodes())[0].draining);
+  join("a", 60s, true);
+  BOOST_TEST(!must(store->nodes())[0].draining);
+  BOOST_TEST((store->set_draining("x", true).error() == errc::not_found));
+}
+
+BOOST_AUTO_TEST_CASE(taking_leaves_out_what_an_apply_has_locked) {
+  auto a = join("a");
+  auto b = join("b");
+  take("a", a, all);
+  must(store->leave("a", a));
+  pqxx::connection session{dsn};
+  pqxx::work apply{session};
+  apply.exec("SELECT 1 FROM shard_ownership WHERE branch_id = 'branch-2' "
+             "FOR SHARE");
+  BOOST_TEST(take("b", b, all).size() == 2u);
+  apply.commit();
+  BOOST_TEST(take("b", b, all).size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(three_thousand_branches_are_taken_in_one_call) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 3000; ++i)
+    ids.push_back(fmt::format("b-{:05}", i));
+  auto a = join("a");
+  BOOST_TEST(take("a", a, ids).size() == 3000u);
+  BOOST_TEST(beat("a", a).digest.owned == 3000);
+  BOOST_TEST(must(store->owners()).size() == 3000u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
