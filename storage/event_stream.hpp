@@ -29,10 +29,9 @@ public:
 
   /// Hands one message over. Copies nothing that outlives the call.
   /// @returns `errc::unavailable` when not connected: not sent.
-  virtual caf::expected<void> publish(uint64_t token,
-                                      const std::string& subject,
-                                      const std::string& message_id,
-                                      std::string_view payload)
+  virtual caf::expected<void>
+  publish(uint64_t token, const std::string& subject,
+          const std::string& message_id, std::string_view payload)
     = 0;
 
   virtual bool connected() const = 0;
@@ -40,8 +39,9 @@ public:
 
 using event_publisher_ptr = std::unique_ptr<event_publisher>;
 
-/// Pulls by hand; one durable consumer a branch, memory storage, explicit
-/// acknowledgement.
+/// Pulls by hand; one consumer a branch that is open, memory storage, explicit
+/// acknowledgement. One connection and one subscription, whatever the number
+/// of branches.
 class event_source {
 public:
   using delivery_handler = std::function<void(std::vector<delivery>)>;
@@ -50,10 +50,10 @@ public:
 
   virtual caf::expected<stream_state> state() = 0;
 
-  /// Creates the branch's consumer anew, to start at `first_seq`; an older one
-  /// of the same name is deleted. Nothing comes before the first `fetch`.
-  virtual caf::expected<void> open(const std::string& branch_id,
-                                   uint64_t first_seq, uint64_t generation)
+  /// Creates a new consumer of the branch, to start at `first_seq`; what an
+  /// older one still sends is dropped. Nothing comes before the first `fetch`.
+  virtual caf::expected<void>
+  open(const std::string& branch_id, uint64_t first_seq, uint64_t generation)
     = 0;
 
   virtual void close(const std::string& branch_id) = 0;
@@ -77,6 +77,10 @@ struct stream_settings {
   std::string name = "PURCHASES";
   std::string subjects = "purchases.created.*";
   int replicas = 1;
+  /// Where a cluster of servers may put the stream: the name of a cluster, and
+  /// tags that its servers must have. Empty: anywhere.
+  std::string placement_cluster;
+  std::vector<std::string> placement_tags;
   /// Days; at least the outbox's retention.
   int age_max_days = 8;
   int64_t bytes_max = int64_t{8} << 30;
@@ -87,6 +91,8 @@ struct nats_settings {
   std::string url;
   std::string client_name = "tillstream";
   stream_settings stream;
+  /// Subjects that a connection listens to beside its inbox.
+  std::vector<std::string> listen_to;
 };
 
 /// Creates the stream, or brings its settings up to date. Safe to repeat and
@@ -104,9 +110,9 @@ connect_source(const nats_settings& settings,
 
 /// Reads the whole stream in order, for `verify`; calls `visit` with subject,
 /// stream sequence and payload. Bounded by the last sequence at its start.
-caf::expected<void> scan_stream(
-  const nats_settings& settings,
-  const std::function<void(std::string_view, uint64_t, std::string_view)>&
-    visit);
+caf::expected<void>
+scan_stream(const nats_settings& settings,
+            const std::function<void(std::string_view, uint64_t,
+                                     std::string_view)>& visit);
 
 } // namespace tillstream::storage

@@ -9,7 +9,10 @@
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <random>
 #include <set>
+#include <string>
+#include <string_view>
 #include <utility>
 
 namespace tillstream::storage {
@@ -23,6 +26,8 @@ using std::chrono::steady_clock;
 
 /// Also what `delivery.branch_id` is read back from.
 constexpr std::string_view consumer_prefix = "shard-";
+/// Digits behind a branch's name that tell its consumers apart.
+constexpr size_t nonce_digits = 12;
 
 /// An unacknowledged message comes again after this. A shard that cannot
 /// commit for so long opens its branch again anyway.
@@ -33,22 +38,42 @@ constexpr auto ack_wait = 30s;
 /// be on their way.
 constexpr size_t ack_pending_max = 4 * limits::branch_fetch_max;
 
-/// The server removes a consumer that nobody asked for so long, e.g. of a
-/// branch that moved away.
-constexpr auto inactive_threshold = 10min;
+/// The server removes a consumer that nobody asked for so long, e.g. of a node
+/// that was killed. Above the longest request.
+constexpr auto inactive_threshold = 2min;
 
-/// How long the server keeps a request for messages.
-constexpr auto pull_expires = 15s;
-/// A request that is neither filled nor ended after this has no consumer any
-/// more: a 2.9 server does not say so, later ones do at once.
-constexpr auto pull_patience = pull_expires + 5s;
+/// How long the server keeps a request for messages: of a few branches, and of
+/// many. Each is renewed when it expires, so that idle branches together ask
+/// no more than about 50 times a second.
+constexpr auto pull_expires_min = 15s;
+constexpr auto pull_expires_max = 60s;
+constexpr auto pull_share = 20ms;
+/// A request that is neither filled nor ended so long after it expired has no
+/// consumer any more: a 2.9 server does not say so, later ones do at once.
+constexpr auto pull_grace = 5s;
 /// Before a request that the server refused is made again.
 constexpr auto refused_wait = 200ms;
 /// Between looks for requests that are overdue.
 constexpr auto overdue_interval = 1s;
 
-std::string consumer_name(const std::string& branch_id) {
-  return std::string{consumer_prefix} + branch_id;
+/// Never the same twice: what an earlier consumer of the branch still sends,
+/// here or on another node, is told apart by its name, and its end need not be
+/// waited for. It may be on a server that is away.
+std::string consumer_name(const std::string& branch_id, uint64_t nonce) {
+  return fmt::format("{}{}-{:0{}x}", consumer_prefix, branch_id,
+                     nonce & ((uint64_t{1} << (4 * nonce_digits)) - 1),
+                     nonce_digits);
+}
+
+/// @returns the branch of a consumer's name; empty when it is none of ours.
+std::string_view branch_of(std::string_view consumer) {
+  constexpr auto tail = nonce_digits + 1;
+  if (!consumer.starts_with(consumer_prefix)
+      || consumer.size() <= consumer_prefix.size() + tail)
+    return {};
+  consumer.remove_prefix(consumer_prefix.size());
+  consumer.remove_suffix(tail);
+  return consumer;
 }
 
 std::string
@@ -59,13 +84,14 @@ filter_subject(const std::string& subjects, const std::string& branch_id) {
   return result;
 }
 
-std::string consumer_config(const stream_settings& stream,
-                            const std::string& branch_id, uint64_t first_seq) {
+std::string
+consumer_config(const stream_settings& stream, const std::string& branch_id,
+                const std::string& consumer, uint64_t first_seq) {
   std::string result;
   json_writer out{result};
   out.begin_object().field("stream_name", stream.name);
   out.key("config").begin_object();
-  out.field("durable_name", consumer_name(branch_id));
+  out.field("durable_name", consumer);
   out.field("filter_subject", filter_subject(stream.subjects, branch_id));
   out.field("deliver_policy", "by_start_sequence");
   out.field("opt_start_seq",
@@ -82,12 +108,12 @@ std::string consumer_config(const stream_settings& stream,
   return result;
 }
 
-std::string pull_request(size_t batch) {
+std::string pull_request(size_t batch, nanoseconds expires) {
   std::string result;
   json_writer{result}
     .begin_object()
     .field("batch", static_cast<int64_t>(batch))
-    .field("expires", nanoseconds{pull_expires}.count())
+    .field("expires", expires.count())
     .end_object();
   return result;
 }
@@ -132,6 +158,7 @@ pull_end classify(const pull_status& status) {
 ///                      └──consumer gone, connection lost──> removed
 /// ```
 struct branch_slot {
+  std::string consumer;
   uint64_t generation = 0;
   /// The link's reconnects when the branch was opened.
   uint64_t reconnects = 0;
@@ -168,16 +195,16 @@ public:
                            uint64_t generation) override {
     if (!is_plain_name(branch_id))
       return caf::make_error(errc::invalid, "not a branch id");
-    forget(branch_id);
+    close(branch_id);
     auto link = receiver_.link();
     if (!link->connected())
       return caf::make_error(errc::unavailable, "not connected to NATS");
     branch_slot slot;
+    slot.consumer = consumer_name(branch_id, nonces_());
     slot.generation = generation;
     slot.reconnects = link->reconnects();
-    if (auto done = delete_consumer(*link, branch_id); !done)
-      return done;
-    if (auto done = create_consumer(*link, branch_id, first_seq); !done)
+    if (auto done = create_consumer(*link, branch_id, slot.consumer, first_seq);
+        !done)
       return done;
     std::lock_guard guard{mutex_};
     slots_[branch_id] = slot;
@@ -185,12 +212,14 @@ public:
   }
 
   void close(const std::string& branch_id) override {
-    if (forget(branch_id)) {
-      auto link = receiver_.link();
-      // Nobody waits for the answer; the server removes idle ones anyway.
-      static_cast<void>(link->send("$JS.API." + delete_request(branch_id),
-                                   link->reply_subject(0), {}));
-    }
+    auto consumer = forget(branch_id);
+    if (consumer.empty())
+      return;
+    auto link = receiver_.link();
+    // Nobody waits for the answer; the server removes idle ones anyway.
+    static_cast<void>(link->send(fmt::format("$JS.API.CONSUMER.DELETE.{}.{}",
+                                             settings_.stream.name, consumer),
+                                 link->reply_subject(0), {}));
   }
 
   caf::expected<void>
@@ -223,29 +252,14 @@ private:
 
   // -- consumers --------------------------------------------------------------
 
-  std::string delete_request(const std::string& branch_id) const {
-    return fmt::format("CONSUMER.DELETE.{}.{}", settings_.stream.name,
-                       consumer_name(branch_id));
-  }
-
-  caf::expected<void>
-  delete_consumer(broker_link& link, const std::string& branch_id) const {
-    auto answer = ask(link, delete_request(branch_id));
-    if (!answer)
-      return answer.error();
-    if (!answer->error.empty() && answer->code != api_code::consumer_not_found)
-      return to_error(*answer, "consumer of " + branch_id);
-    return {};
-  }
-
   caf::expected<void>
   create_consumer(broker_link& link, const std::string& branch_id,
-                  uint64_t first_seq) const {
+                  const std::string& consumer, uint64_t first_seq) const {
     auto answer
       = ask(link,
             fmt::format("CONSUMER.DURABLE.CREATE.{}.{}", settings_.stream.name,
-                        consumer_name(branch_id)),
-            consumer_config(settings_.stream, branch_id, first_seq));
+                        consumer),
+            consumer_config(settings_.stream, branch_id, consumer, first_seq));
     if (!answer)
       return answer.error();
     if (!answer->error.empty())
@@ -253,17 +267,24 @@ private:
     return {};
   }
 
-  bool forget(const std::string& branch_id) {
+  /// @returns the branch's consumer; empty when it is not open.
+  std::string forget(const std::string& branch_id) {
     std::lock_guard guard{mutex_};
     auto slot = slots_.find(branch_id);
     if (slot == slots_.end())
-      return false;
+      return {};
+    auto consumer = std::move(slot->second.consumer);
     requests_.erase(slot->second.request);
     slots_.erase(slot);
-    return true;
+    return consumer;
   }
 
   // -- requests; all with the mutex held --------------------------------------
+
+  nanoseconds pull_expires() const {
+    return std::clamp<nanoseconds>(pull_share * slots_.size(), pull_expires_min,
+                                   pull_expires_max);
+  }
 
   void ask_for_more(broker_link& link, const std::string& branch_id,
                     branch_slot& slot) {
@@ -278,13 +299,14 @@ private:
     requests_.erase(slot.request);
     slot.request = ++last_request_;
     slot.asked = std::min(slot.wanted, limits::branch_fetch_max);
-    slot.deadline = now + pull_patience;
+    auto expires = pull_expires();
+    slot.deadline = now + expires + pull_grace;
     requests_[slot.request] = branch_id;
     // If it cannot be sent the connection is down, and `lose_all` follows.
-    static_cast<void>(
-      link.send(fmt::format("$JS.API.CONSUMER.MSG.NEXT.{}.{}",
-                            settings_.stream.name, consumer_name(branch_id)),
-                link.reply_subject(slot.request), pull_request(slot.asked)));
+    static_cast<void>(link.send(
+      fmt::format("$JS.API.CONSUMER.MSG.NEXT.{}.{}", settings_.stream.name,
+                  slot.consumer),
+      link.reply_subject(slot.request), pull_request(slot.asked, expires)));
   }
 
   /// Asks again where the server had refused.
@@ -341,13 +363,9 @@ private:
   take_message(broker_link& link, natsMsg* msg, const ack_subject& ack,
                const char* reply, std::map<std::string_view, size_t>& places,
                std::vector<delivery>& result) {
-    if (ack.stream != settings_.stream.name
-        || !ack.consumer.starts_with(consumer_prefix))
-      return;
-    auto branch_id = ack.consumer.substr(consumer_prefix.size());
-    auto slot = slots_.find(branch_id);
-    // Before our first request: of an older consumer of the same name.
-    if (slot == slots_.end() || slot->second.request == 0)
+    auto slot = slots_.find(branch_of(ack.consumer));
+    if (ack.stream != settings_.stream.name || slot == slots_.end()
+        || slot->second.consumer != ack.consumer)
       return;
     auto [place, added] = places.try_emplace(slot->first, result.size());
     if (added)
@@ -412,6 +430,8 @@ private:
   /// Branches whose next request has to wait.
   std::set<std::string> waiting_;
   uint64_t last_request_ = 0;
+  /// Used by whoever opens branches: one thread.
+  std::mt19937_64 nonces_{std::random_device{}()};
   steady_clock::time_point next_overdue_;
   /// Last, so that its thread ends before what it uses.
   receiver_thread receiver_;

@@ -39,9 +39,26 @@ std::string as_json(std::string_view text) {
   return result;
 }
 
+/// Where a cluster may put the stream. @pre there is a wish
+std::string placement(const stream_settings& settings) {
+  std::string result;
+  json_writer out{result};
+  out.begin_object();
+  if (!settings.placement_cluster.empty())
+    out.field("cluster", settings.placement_cluster);
+  if (!settings.placement_tags.empty()) {
+    out.key("tags").begin_array();
+    for (const auto& tag : settings.placement_tags)
+      out.string(tag);
+    out.end_array();
+  }
+  out.end_object();
+  return result;
+}
+
 config desired_config(const stream_settings& settings) {
   auto age = nanoseconds{24h} * settings.age_max_days;
-  return {
+  config result{
     {"name", as_json(settings.name)},
     {"subjects", fmt::format("[{}]", as_json(settings.subjects))},
     {"retention", as_json("limits")},
@@ -56,6 +73,9 @@ config desired_config(const stream_settings& settings) {
     // Costs nothing, and tells the server's age: 2.9 has it.
     {"allow_direct", "true"},
   };
+  if (!settings.placement_cluster.empty() || !settings.placement_tags.empty())
+    result["placement"] = placement(settings);
+  return result;
 }
 
 void render(json_writer& out, const json_value& value) {

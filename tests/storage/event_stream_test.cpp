@@ -117,6 +117,20 @@ struct fixture {
     return fmt::format("{}.created.{}", settings.stream.name, branch);
   }
 
+  /// The consumers of a branch that the server knows.
+  std::vector<std::string> consumers(const std::string& branch) const {
+    std::vector<std::string> result;
+    auto link = jetstream::broker_link::open(settings);
+    BOOST_REQUIRE(link);
+    auto names
+      = jetstream::ask(**link, "CONSUMER.NAMES." + settings.stream.name);
+    BOOST_REQUIRE_MESSAGE(names, why(names));
+    for (const auto& name : names->root().find("consumers")->elements)
+      if (name.text.starts_with("shard-" + branch + "-"))
+        result.emplace_back(name.text);
+    return result;
+  }
+
   /// Publishes `count` events and waits until they are stored.
   void store(event_publisher& to, const std::string& branch, size_t count) {
     for (size_t i = 0; i < count; ++i) {
@@ -399,8 +413,9 @@ BOOST_AUTO_TEST_CASE(acknowledged_messages_are_settled) {
   auto link = jetstream::broker_link::open(settings);
   BOOST_REQUIRE(link);
   BOOST_CHECK(eventually([&] {
-    auto info = jetstream::ask(
-      **link, fmt::format("CONSUMER.INFO.{}.shard-b", settings.stream.name));
+    auto info = jetstream::ask(**link, fmt::format("CONSUMER.INFO.{}.{}",
+                                                   settings.stream.name,
+                                                   consumers("b").at(0)));
     return info && jetstream::number(info->root(), "num_ack_pending") == 0;
   }));
 }
@@ -441,6 +456,24 @@ BOOST_AUTO_TEST_CASE(a_closed_branch_says_no_more) {
   pull(*from, "c", 1);
 }
 
+BOOST_AUTO_TEST_CASE(a_consumer_of_an_earlier_opening_is_replaced) {
+  auto to = publisher();
+  auto first = source();
+  open(*first, "b", 1, 1);
+  auto earlier = consumers("b");
+  BOOST_REQUIRE_EQUAL(earlier.size(), 1U);
+  open(*first, "b", 1, 2);
+  // The old one goes without being waited for.
+  BOOST_CHECK(eventually([&] { return consumers("b").size() == 1; }));
+  BOOST_CHECK(consumers("b") != earlier);
+  // Another node opens the branch: neither takes the other's messages.
+  auto second = source();
+  open(*second, "b", 1, 3);
+  store(*to, "b", 2);
+  BOOST_CHECK_EQUAL(pull(*first, "b", 2).size(), 2U);
+  BOOST_CHECK_EQUAL(pull(*second, "b", 2).size(), 2U);
+}
+
 BOOST_AUTO_TEST_CASE(a_lost_consumer_is_reported) {
   auto from = source();
   open(*from, "asking");
@@ -449,9 +482,9 @@ BOOST_AUTO_TEST_CASE(a_lost_consumer_is_reported) {
   auto link = jetstream::broker_link::open(settings);
   BOOST_REQUIRE(link);
   auto remove = [&](const char* branch) {
-    auto done
-      = jetstream::ask(**link, fmt::format("CONSUMER.DELETE.{}.shard-{}",
-                                           settings.stream.name, branch));
+    auto done = jetstream::ask(**link, fmt::format("CONSUMER.DELETE.{}.{}",
+                                                   settings.stream.name,
+                                                   consumers(branch).at(0)));
     BOOST_REQUIRE_MESSAGE(done && done->error.empty(), why(done));
   };
   remove("asking");
