@@ -11,6 +11,7 @@
 #include <cassert>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <utility>
 
 namespace tillstream {
@@ -21,6 +22,7 @@ using self_pointer
   = aggregate_reader_actor::stateful_pointer<aggregate_reader_state>;
 
 constexpr std::string_view log_lost = "reader-session-lost";
+constexpr std::string_view log_replica_lost = "replica-session-lost";
 
 histogram& latency() {
   static auto& instance = metrics().get_histogram(
@@ -47,6 +49,49 @@ auto with_store(self_pointer self, F f) -> decltype(f(*self->state.store)) {
     store.drop(self->clock().now(), result.error());
   }
   return result;
+}
+
+struct replica_metrics {
+  counter& hits = metrics().get_counter("tillstream_replica_reads_total",
+                                        "Pieces that a read replica gave.");
+  counter& behind = metrics().get_counter(
+    "tillstream_replica_behind_total",
+    "Pieces that the primary gave because the replica stood elsewhere.");
+};
+
+replica_metrics& replica_stats() {
+  static replica_metrics instance;
+  return instance;
+}
+
+/// Reads a piece from the replica. @returns nothing when it can't be had there.
+std::optional<chunk>
+read_replica(self_pointer self, const chunk_request& what) {
+  auto& replica = self->state.replica;
+  auto now = self->clock().now();
+  if (!self->state.options.open_replica || what.apply_no < 0
+      || !replica.open(now))
+    return std::nullopt;
+  auto piece = replica->load_chunk(what);
+  if (!piece) {
+    log::warning(log_replica_lost, {{"error", describe(piece.error())}});
+    replica.drop(now, piece.error());
+    return std::nullopt;
+  }
+  if (piece->apply_no != what.apply_no) {
+    replica_stats().behind.add();
+    return std::nullopt;
+  }
+  replica_stats().hits.add();
+  return std::move(*piece);
+}
+
+caf::expected<chunk> read_piece(self_pointer self, const chunk_request& what) {
+  if (auto piece = read_replica(self, what))
+    return std::move(*piece);
+  return with_store(self, [&](storage::aggregate_store& store) {
+    return store.load_chunk(what);
+  });
 }
 
 /// Moves what a store gave into a message.
@@ -82,14 +127,15 @@ aggregate_reader(self_pointer self, aggregate_reader_options options) {
   self->state.options = std::move(options);
   self->state.store
     = {self->state.options.open_store, self->state.options.seed};
+  self->state.replica
+    = {self->state.options.open_replica, self->state.options.seed + 1};
   return {
     [self](atom::load, const std::string& branch_id) {
       return share(with_store(
         self, [&](aggregate_store& store) { return store.load(branch_id); }));
     },
     [self](atom::load, const chunk_request& what) {
-      return share(with_store(
-        self, [&](aggregate_store& store) { return store.load_chunk(what); }));
+      return share(read_piece(self, what));
     },
     [self](atom::update, const std::string& node, const strings_ptr& branches) {
       return share(with_store(self, [&](aggregate_store& store) {

@@ -20,6 +20,10 @@ struct aggregate_reader_options {
   std::function<caf::expected<storage::aggregate_store_ptr>()> open_store
     = nullptr;
 
+  /// Opens a session on a read replica, likewise; null: there is none.
+  std::function<caf::expected<storage::aggregate_store_ptr>()> open_replica
+    = nullptr;
+
   /// Seeds the backoff's jitter.
   uint64_t seed = random_seed();
 };
@@ -33,11 +37,16 @@ struct aggregate_reader_state {
   aggregate_reader_options options;
 
   session<storage::aggregate_store> store;
+
+  /// Never opened without `open_replica`.
+  session<storage::aggregate_store> replica;
 };
 
 /// Reads the analytics tables for the shards and QUERY, and takes and releases
 /// branches for SHARDS.
 ///
+/// - Replica: pieces of history are read there, if it stands exactly where the
+///   shard's memory does; else, and for everything else, the primary is asked.
 /// - Thread: `caf::detached`, because the store blocks. Several stand behind
 ///   one supervisor, which takes them in turn.
 /// - Limits: none of its own. Each shard asks one thing at a time, at most

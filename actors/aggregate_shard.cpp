@@ -40,6 +40,9 @@ constexpr std::string_view log_quarantined = "events-quarantined";
 constexpr std::string_view log_unexpected = "shard-unexpected-cursor";
 
 constexpr auto tick_interval = 1s;
+/// The same for a branch that has nothing to do: thousands of them must cost
+/// next to nothing.
+constexpr auto idle_tick_interval = limits::incarnation_check_interval;
 constexpr auto state_answer_max = 5s;
 constexpr auto republish_answer_max = 30s;
 /// Pending for this long: looked up in the event log, in case that a note
@@ -97,6 +100,16 @@ time_point now_of(self_pointer self) {
 /// Starts whatever should be under way now.
 void go_on(self_pointer self);
 
+/// Ends the long waits of an idle branch: something is to be looked after.
+void hurry(self_pointer self) {
+  auto& state = self->state;
+  auto soon = now_of(self) + tick_interval;
+  if (state.next_tick <= soon)
+    return;
+  state.next_tick = soon;
+  self->delayed_send(self, tick_interval, atom::tick_v);
+}
+
 // -- answering ----------------------------------------------------------------
 
 /// Adds what is pending to an answer.
@@ -152,6 +165,7 @@ ask(self_pointer self, const shard_question_ptr& question) {
   auto promise = self->make_response_promise<shard_answer_ptr>();
   state.questions.push_back(
     {question, promise, now_of(self) + limits::query_answer_max});
+  hurry(self);
   go_on(self);
   return promise;
 }
@@ -251,6 +265,7 @@ void sync_failed(self_pointer self) {
   state.sync_at = sync::due;
   state.sync_due_at = now_of(self) + state.sync_wait->next();
   state.notes.clear();
+  hurry(self);
 }
 
 /// Keeps what the outbox gave for the comparison with the event log.
@@ -313,6 +328,18 @@ void end_sync(self_pointer self, const std::vector<uuid>& known) {
   begin_sync(self);
 }
 
+/// Notes of other nodes may be missing: begins the comparison anew, also one
+/// that is under way.
+void sync_again(self_pointer self) {
+  auto& state = self->state;
+  ++state.sync_round;
+  state.notes.clear();
+  state.synced = false;
+  state.sync_at = sync::due;
+  hurry(self);
+  begin_sync(self);
+}
+
 /// What was pending and is known to the log is applied.
 void reconcile(self_pointer self, const std::vector<uuid>& known) {
   auto& state = self->state;
@@ -346,6 +373,7 @@ void lose_memory(self_pointer self) {
   ++state.sync_round;
   state.sync_at = sync::due;
   state.synced = false;
+  hurry(self);
   load_later(self);
 }
 
@@ -465,7 +493,13 @@ bool read_event_log(self_pointer self) {
     if (ids.empty())
       end_sync(self, {});
     else
-      ask_event_log(self, std::move(ids), end_sync);
+      // Another round may begin meanwhile.
+      ask_event_log(
+        self, std::move(ids),
+        [round = state.sync_round](self_pointer s, const auto& known) {
+          if (s->state.sync_round == round)
+            end_sync(s, known);
+        });
     return state.busy != work::none;
   }
   return false;
@@ -848,8 +882,8 @@ void publish_missing(self_pointer self) {
 void check_stall(self_pointer self) {
   auto& state = self->state;
   auto oldest = state.pending.oldest();
-  if (state.at != phase::live || state.busy != work::none
-      || state.open_asked || !state.inbox->empty() || !oldest
+  if (state.at != phase::live || state.busy != work::none || state.open_asked
+      || !state.inbox->empty() || !oldest
       || now_of(self) - state.heard_at < state.stall_wait
       || state.options.now() - *oldest < state.stall_wait)
     return;
@@ -866,6 +900,8 @@ void check_stall(self_pointer self) {
 void show_lag(aggregate_shard_state& state) {
   auto oldest = state.pending.oldest();
   auto lag = oldest ? (state.options.now() - *oldest).count() : 0;
+  if (lag == std::exchange(state.shown_lag, lag))
+    return;
   metrics()
     .get_gauge(lag_gauge_name, "Age of a branch's oldest pending event.",
                metric_label("branch", state.options.branch_id))
@@ -888,15 +924,22 @@ void do_round(self_pointer self) {
   }
 }
 
+/// Nothing is pending and nobody waits: what comes next comes as a message.
+bool is_idle(const aggregate_shard_state& state) {
+  return state.at == phase::live && state.synced && state.pending.count() == 0
+         && state.questions.empty() && state.waiters.empty();
+}
+
 void tick(self_pointer self) {
   auto& state = self->state;
   expire_questions(self);
   expire_waiters(self);
   // Other ticks come for a deadline; this one comes in turn.
   if (auto now = now_of(self); now >= state.next_tick) {
-    state.next_tick = now + tick_interval;
-    self->delayed_send(self, tick_interval, atom::tick_v);
     do_round(self);
+    auto wait = is_idle(state) ? idle_tick_interval : tick_interval;
+    state.next_tick = now + wait;
+    self->delayed_send(self, wait, atom::tick_v);
   }
   go_on(self);
 }
@@ -905,6 +948,7 @@ void note_committed(self_pointer self, const notes_ptr& notes) {
   for (const auto& x : *notes)
     self->state.pending.add(x);
   show_pending(self->state);
+  hurry(self);
 }
 
 void set_up(self_pointer self, aggregate_shard_options options) {
@@ -947,6 +991,7 @@ aggregate_shard(self_pointer self, aggregate_shard_options options) {
     [self](atom::committed, const notes_ptr& x) { note_committed(self, x); },
     [self](atom::ask, const shard_question_ptr& x) { return ask(self, x); },
     [self](atom::after, const uuid& x) { return wait_for(self, x); },
+    [self](atom::poll) { sync_again(self); },
     [self](atom::load) { load(self); },
     [self](atom::tick) { tick(self); },
   };

@@ -162,6 +162,8 @@ struct aggregate_shard_state {
   time_point next_tick;
   time_point idle_chunks_at;
   int64_t shown_pending = 0;
+  /// -1: not yet.
+  int64_t shown_lag = -1;
 };
 
 /// One branch's analytics: takes its events in stream order, has them applied

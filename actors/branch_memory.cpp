@@ -228,6 +228,7 @@ chunk_request branch_memory::request(chunk_request::kind what,
   result.branch_id = branch_id_;
   result.from = from;
   result.to = to;
+  result.apply_no = cursor_.apply_no;
   return result;
 }
 

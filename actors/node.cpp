@@ -10,6 +10,8 @@
 #include "actors/janitor.hpp"
 #include "actors/lake_archiver.hpp"
 #include "actors/outbox_relay.hpp"
+#include "actors/ownership_view.hpp"
+#include "actors/peers.hpp"
 #include "actors/purchase_reader.hpp"
 #include "actors/query.hpp"
 #include "actors/request_intake.hpp"
@@ -18,12 +20,14 @@
 #include "actors/stream_consumer.hpp"
 #include "actors/supervisor.hpp"
 #include "actors/system_config.hpp"
+#include "actors/table_answerer.hpp"
 #include "actors/transaction_writer.hpp"
 #include "actors/web_files.hpp"
 #include "messages/error.hpp"
 #include "messages/log.hpp"
 #include "storage/event_stream.hpp"
 #include "storage/lake/event_lake.hpp"
+#include "storage/peer_link.hpp"
 #include "storage/postgres/migrations.hpp"
 #include "storage/postgres/stores.hpp"
 
@@ -36,7 +40,10 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <memory>
+#include <mutex>
 #include <thread>
+#include <utility>
 
 namespace tillstream {
 
@@ -56,8 +63,8 @@ caf::expected<void> check_database(const std::string& dsn, const char* schema,
     return complaints.error();
   if (complaints->empty())
     return caf::unit;
-  std::string all = std::string{"the "} + schema
-                    + " database is not safe to use:";
+  std::string all
+    = std::string{"the "} + schema + " database is not safe to use:";
   for (const auto& complaint : *complaints)
     all += "\n  - " + complaint;
   return caf::make_error(errc::invalid, all);
@@ -108,6 +115,8 @@ storage::nats_settings broker_of(const settings& how, const std::string& name) {
   result.url = how.nats_url;
   result.client_name = "tillstream " + name;
   result.stream.replicas = how.stream_replicas;
+  result.stream.placement_cluster = how.stream_placement_cluster;
+  result.stream.placement_tags = split_list(how.stream_placement_tags);
   result.stream.bytes_max = how.stream_bytes_max;
   result.stream.age_max_days = how.retention_days + 1;
   return result;
@@ -156,6 +165,8 @@ struct picture {
   aggregate_writer_actor aggregate_writer;
   aggregate_reader_actor aggregate_reader;
   shards_actor shards;
+  peers_actor peers;
+  table_answerer_actor tables;
   query_actor query;
   std::vector<transaction_writer_actor> writers;
   request_intake_actor intake;
@@ -163,6 +174,24 @@ struct picture {
   janitor_actor cleaner;
   lake_archiver_actor archiver;
   gateway_actor door;
+};
+
+/// Where SHARDS is found by those who were there before it.
+class shards_slot {
+public:
+  void set(shards_actor x) {
+    std::lock_guard guard{mutex_};
+    shards_ = std::move(x);
+  }
+
+  shards_actor get() const {
+    std::lock_guard guard{mutex_};
+    return shards_;
+  }
+
+private:
+  mutable std::mutex mutex_;
+  shards_actor shards_;
 };
 
 /// Draws the picture: spawns everybody, from those who are told to those who
@@ -183,8 +212,11 @@ public:
   caf::expected<picture> draw() {
     draw_relay();
     draw_purchase_reader();
+    if (how_.roles.shards || how_.roles.query)
+      draw_aggregate_reader();
     if (how_.roles.shards)
       draw_shards();
+    draw_peers();
     if (how_.roles.query)
       draw_query();
     if (how_.roles.intake)
@@ -198,8 +230,8 @@ public:
 private:
   /// Spawns on a thread of its own: what blocks.
   template <class Handle, class Function, class Options>
-  Handle detached(supervisor_options supervision, Function function,
-                  Options options) {
+  Handle
+  detached(supervisor_options supervision, Function function, Options options) {
     return spawn_supervisor<Handle>(
       sys_, std::move(supervision),
       [function, options](caf::local_actor* parent) -> Handle {
@@ -230,6 +262,10 @@ private:
         return stream.error();
       return storage::connect_publisher(broker, std::move(on_ack));
     };
+    options.on_found = [slot = shards_slot_](const notes_ptr& notes) {
+      if (auto shards = slot->get())
+        caf::anon_send(shards, atom::committed_v, notes);
+    };
     all_.relay = detached<outbox_relay_actor>(supervised("outbox-relay"),
                                               outbox_relay, options);
   }
@@ -244,19 +280,27 @@ private:
       supervised("purchase-reader", how_.readers), purchase_reader, options);
   }
 
-  void draw_shards() {
-    auto open_store = [dsn = how_.analytics_dsn] {
+  void draw_aggregate_reader() {
+    aggregate_reader_options reading;
+    reading.open_store = [dsn = how_.analytics_dsn] {
       return storage::open_aggregate_store(dsn);
     };
-    aggregate_writer_options writing;
-    writing.open_store = open_store;
-    all_.aggregate_writer = detached<aggregate_writer_actor>(
-      supervised("aggregate-writer", how_.aggregate_writers),
-      aggregate_writer, writing);
-    aggregate_reader_options reading;
-    reading.open_store = open_store;
+    if (!how_.analytics_replica_dsn.empty())
+      reading.open_replica = [dsn = how_.analytics_replica_dsn] {
+        return storage::open_aggregate_store(dsn);
+      };
     all_.aggregate_reader = detached<aggregate_reader_actor>(
       supervised("aggregate-reader", how_.readers), aggregate_reader, reading);
+  }
+
+  void draw_shards() {
+    aggregate_writer_options writing;
+    writing.open_store = [dsn = how_.analytics_dsn] {
+      return storage::open_aggregate_store(dsn);
+    };
+    all_.aggregate_writer = detached<aggregate_writer_actor>(
+      supervised("aggregate-writer", how_.aggregate_writers), aggregate_writer,
+      writing);
     shards_options options;
     options.node = name_;
     options.view = view_;
@@ -264,11 +308,12 @@ private:
     options.reader = all_.aggregate_reader;
     options.purchases = all_.purchases;
     options.relay = all_.relay;
-    options.start_consumer = [this_sys = &sys_,
-                              broker = broker_](shards_actor owner) {
-      return start_consumer(*this_sys, broker, std::move(owner));
-    };
+    options.start_consumer
+      = [this_sys = &sys_, broker = broker_](shards_actor owner) {
+          return start_consumer(*this_sys, broker, std::move(owner));
+        };
     all_.shards = sys_.spawn(tillstream::shards, std::move(options));
+    shards_slot_->set(all_.shards);
     caf::anon_send(all_.shards, atom::update_v,
                    branch_ids(*view_->get()->shops()));
   }
@@ -292,14 +337,35 @@ private:
       });
   }
 
+  void draw_peers() {
+    peers_options options;
+    options.node = name_;
+    options.shards = all_.shards;
+    options.connect = [broker = broker_, node = name_](
+                        storage::peer_link::message_handler on_message) {
+      return storage::connect_peers(broker, node, std::move(on_message));
+    };
+    all_.peers
+      = detached<peers_actor>(supervised("peers"), tillstream::peers, options);
+  }
+
   void draw_query() {
+    table_answerer_options reading;
+    reading.reader = all_.aggregate_reader;
+    reading.purchases = all_.purchases;
+    reading.view = view_;
+    all_.tables = cooperative<table_answerer_actor>(
+      supervised("table-answerer"), table_answerer, reading);
     query_options options;
+    options.node = name_;
+    options.peers = all_.peers;
+    options.tables = all_.tables;
+    options.owners = owners_;
     options.view = view_;
     options.shards = all_.shards;
     options.reader = all_.aggregate_reader;
-    all_.query
-      = cooperative<query_actor>(supervised("query"), tillstream::query,
-                                 options);
+    all_.query = cooperative<query_actor>(supervised("query"),
+                                          tillstream::query, options);
   }
 
   void draw_intake() {
@@ -311,11 +377,12 @@ private:
         return storage::reference_data{now->shops(), now->products()};
       });
     };
-    writing.on_committed = [relay = all_.relay,
-                            shards = all_.shards](const notes_ptr& notes) {
+    writing.on_committed = [relay = all_.relay, shards = all_.shards,
+                            peers = all_.peers](const notes_ptr& notes) {
       // SHARDS first: an event must be known as pending before it can arrive.
       if (shards)
         caf::anon_send(shards, atom::committed_v, notes);
+      caf::anon_send(peers, atom::committed_v, notes);
       caf::anon_send(relay, atom::committed_v, notes);
     };
     for (size_t i = 0; i < how_.writers; ++i)
@@ -331,9 +398,10 @@ private:
   void draw_housekeeping() {
     draw_keeper();
     janitor_options cleaning;
-    cleaning.maintain = [oltp = how_.oltp_dsn, analytics = how_.analytics_dsn,
-                         days = how_.retention_days](const std::string& schema)
-      -> caf::expected<std::vector<std::string>> {
+    cleaning.maintain =
+      [oltp = how_.oltp_dsn, analytics = how_.analytics_dsn,
+       days = how_.retention_days](
+        const std::string& schema) -> caf::expected<std::vector<std::string>> {
       if (schema == "oltp")
         return storage::maintain_partitions(oltp, schema, days);
       if (auto pruned = prune(analytics); !pruned)
@@ -367,13 +435,12 @@ private:
     options.open_outbox
       = [dsn = how_.oltp_dsn] { return storage::open_outbox_store(dsn); };
     options.age_max = std::chrono::seconds{how_.lake_age_s};
-    options.write = [lake = std::make_shared<storage::event_lake>(
-                       how_.lake_dir)](const std::string& branch_id,
-                                       calendar_day day, int64_t from_no,
-                                       int64_t to_no,
-                                       const std::vector<std::string>& events) {
-      return lake->write(branch_id, day, from_no, to_no, events);
-    };
+    options.write
+      = [lake = std::make_shared<storage::event_lake>(how_.lake_dir)](
+          const std::string& branch_id, calendar_day day, int64_t from_no,
+          int64_t to_no, const std::vector<std::string>& events) {
+          return lake->write(branch_id, day, from_no, to_no, events);
+        };
     all_.archiver = detached<lake_archiver_actor>(supervised("lake-archiver"),
                                                   lake_archiver, options);
   }
@@ -411,6 +478,8 @@ private:
   std::string name_;
   directory_view_ptr view_;
   storage::nats_settings broker_;
+  std::shared_ptr<shards_slot> shards_slot_ = std::make_shared<shards_slot>();
+  ownership_view_ptr owners_ = std::make_shared<ownership_view>();
   picture all_;
 };
 
@@ -427,8 +496,10 @@ std::vector<std::vector<top_actor>> stages_of(const picture& x) {
   add(0, "lake-archiver", x.archiver);
   add(1, "request-intake", x.intake);
   add(1, "query", x.query);
+  add(2, "table-answerer", x.tables);
   for (const auto& writer : x.writers)
     add(2, "transaction-writer", writer);
+  add(2, "peers", x.peers);
   add(2, "shards", x.shards);
   add(3, "outbox-relay", x.relay);
   add(3, "purchase-reader", x.purchases);
@@ -439,7 +510,8 @@ std::vector<std::vector<top_actor>> stages_of(const picture& x) {
 
 // -- the node -----------------------------------------------------------------
 
-/// Asks one actor to finish its work. @returns whether it did within `patience`.
+/// Asks one actor to finish its work. @returns whether it did within
+/// `patience`.
 template <class Handle>
 bool drained(caf::scoped_actor& self, const Handle& whom, const char* name,
              std::chrono::milliseconds patience) {
@@ -447,19 +519,18 @@ bool drained(caf::scoped_actor& self, const Handle& whom, const char* name,
     return true;
   bool result = false;
   self->request(whom, caf::duration{patience}, atom::drain_v)
-    .receive([&](bool done) { result = done; },
-             [&](caf::error& err) {
-               log::warning("drain-failed",
-                            {{"actor", name}, {"why", describe(err)}});
-             });
+    .receive(
+      [&](bool done) { result = done; },
+      [&](caf::error& err) {
+        log::warning("drain-failed", {{"actor", name}, {"why", describe(err)}});
+      });
   return result;
 }
 
 /// Owns the actor system and everything in it.
 class running_node : public node {
 public:
-  running_node(const settings& how, directory_view_ptr view,
-               std::string name)
+  running_node(const settings& how, directory_view_ptr view, std::string name)
     : how_(how),
       name_(std::move(name)),
       view_(std::move(view)),
@@ -480,9 +551,8 @@ public:
     all_ = std::move(*drawn);
     root_supervisor_options options;
     options.stages = stages_of(all_);
-    options.on_give_up = [on_give_up](const std::string& reason) {
-      on_give_up(reason);
-    };
+    options.on_give_up
+      = [on_give_up](const std::string& reason) { on_give_up(reason); };
     root_ = sys_.spawn(root_supervisor, std::move(options));
     http_server_options edge;
     edge.address = how_.listen_address;
@@ -565,10 +635,6 @@ log::level level_of(const std::string& name) {
 caf::expected<std::unique_ptr<node>>
 node::start(const settings& how, std::function<void(std::string)> on_give_up) {
   log::set_level(level_of(how.log_level));
-  if (how.roles.query && !how.roles.shards)
-    return caf::make_error(errc::invalid,
-                           std::string{"the role query needs the role shards: "
-                                       "a node answers for what it owns"});
   if (auto armed = arm_fault_points(how.fault_points); !armed)
     return armed.error();
   if (auto safe = check_database(how.oltp_dsn, "oltp", "oltp-dsn"); !safe)

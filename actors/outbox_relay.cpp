@@ -82,9 +82,22 @@ bool open_store(self_pointer self) {
   return false;
 }
 
+/// Tells what is committed: the notes of another node may be lost, above all
+/// while the broker is away.
+void tell_found(self_pointer self, std::vector<outbox_note> rows) {
+  if (!self->state.options.on_found || rows.empty())
+    return;
+  for (auto& x : rows)
+    x.payload = nullptr;
+  self->state.options.on_found(
+    std::make_shared<const std::vector<outbox_note>>(std::move(rows)));
+}
+
 /// Reads the page of NEW rows that starts at `from`.
+/// @param tell Whether others are told what is in it.
 /// @returns where it ends; nothing when the session is lost.
-std::optional<int64_t> read_page(self_pointer self, int64_t from) {
+std::optional<int64_t>
+read_page(self_pointer self, int64_t from, bool tell = false) {
   auto& state = self->state;
   auto page_max = state.options.page_max;
   auto rows = from <= state.floor.seq ? state.store->poll(state.floor, page_max)
@@ -93,6 +106,8 @@ std::optional<int64_t> read_page(self_pointer self, int64_t from) {
     lose_store(self, rows.error());
     return std::nullopt;
   }
+  if (tell)
+    tell_found(self, *rows);
   auto to
     = rows->size() < page_max ? relay_queue::no_end : rows->back().seq + 1;
   state.queue->admit_page(from, to, std::move(*rows));
@@ -117,7 +132,7 @@ void poll(self_pointer self) {
   state.poll_at = self->clock().now() + state.options.poll_interval;
   if (!open_store(self))
     return;
-  if (auto end = read_page(self, state.scan_from)) {
+  if (auto end = read_page(self, state.scan_from, true)) {
     state.scan_from = *end == relay_queue::no_end ? 0 : *end;
     measure_backlog(self);
   }

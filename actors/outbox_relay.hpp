@@ -36,6 +36,10 @@ struct outbox_relay_options {
     storage::event_publisher::ack_handler)>
     connect = nullptr;
 
+  /// Told what a poll found, without payload: events that may have been
+  /// committed elsewhere while their notes were lost.
+  std::function<void(notes_ptr)> on_found = nullptr;
+
   /// Messages published and not yet acknowledged.
   size_t in_flight_max = limits::publish_in_flight_max;
 

@@ -5,7 +5,9 @@
 #include "messages/error.hpp"
 #include "messages/log.hpp"
 #include "messages/metrics.hpp"
+#include "messages/peer.hpp"
 
+#include <caf/sec.hpp>
 #include <caf/stateful_actor.hpp>
 
 #include <fmt/format.h>
@@ -13,6 +15,7 @@
 #include <algorithm>
 #include <cassert>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <utility>
 #include <variant>
@@ -31,6 +34,9 @@ constexpr std::string_view log_partial = "question-not-answered";
 
 /// Above the shard's own limit, so that it is the shard who answers.
 constexpr auto after_answer_max = limits::after_wait_max + 500ms;
+
+/// PEERS answers at the deadline; this much later we go on without.
+constexpr auto peer_margin = 200ms;
 
 void count_answer(const std::string& name, int status) {
   metrics()
@@ -143,55 +149,241 @@ void ask_subsets(self_pointer self, const running_ptr& x) {
         });
 }
 
-void ask_shards(self_pointer self, const running_ptr& x) {
+// -- the parts of the branches ------------------------------------------------
+
+/// Where a branch is asked first. Nothing: nobody alive owns it.
+/// @pre `owners` may be null: then we own all
+std::optional<std::string>
+owner_of(const query_options& options, const ownership_table* owners,
+         const std::string& branch_id) {
+  if (owners == nullptr)
+    return options.node;
+  auto i = owners->find(branch_id);
+  if (i == owners->end())
+    return std::nullopt;
+  return i->second;
+}
+
+ownership_table_ptr owners_of(const query_options& options) {
+  auto result = options.owners ? options.owners->get() : nullptr;
+  return result && !result->empty() ? result : nullptr;
+}
+
+using routes = query_state::routes;
+
+routes find_routes(const query_options& options, const analytics_plan& plan) {
+  routes result;
+  auto owners = owners_of(options);
+  for (size_t i = 0; i < plan.branches.size(); ++i) {
+    auto owner = owner_of(options, owners.get(), plan.branches[i].where->id);
+    if (owner && *owner != options.node && options.peers)
+      result.elsewhere[*owner].push_back(i);
+    else if (owner && options.shards)
+      result.here.push_back(i);
+    else
+      result.nowhere.push_back(i);
+  }
+  return result;
+}
+
+const std::string& id_of(const running& x, size_t index) {
+  return x.plan.branches[index].where->id;
+}
+
+void take_part(self_pointer self, const running_ptr& x, size_t index,
+               const shard_answer_ptr& part) {
+  x->parts.shards[index] = part;
+  if (--x->missing == 0)
+    ask_subsets(self, x);
+}
+
+/// The owner can't answer: the tables do.
+void ask_tables(self_pointer self, const running_ptr& x, size_t index) {
+  const auto& options = self->state.options;
+  auto step = x->step;
+  self
+    ->request(options.tables, time_left(self, *x, options.shards_wait_max),
+              atom::ask_v, id_of(*x, index), question_for(x->plan, index))
+    .then(
+      [self, x, step, index](const shard_answer_ptr& part) {
+        in_step(x, step, [&] { take_part(self, x, index, part); });
+      },
+      [self, x, step](caf::error& err) {
+        in_step(x, step, [&] { fail(self, x, err); });
+      });
+}
+
+/// Asks SHARDS of this node.
+void ask_here(self_pointer self, const running_ptr& x, size_t index) {
+  const auto& options = self->state.options;
+  auto step = x->step;
+  self
+    ->request(options.shards, time_left(self, *x, options.shards_wait_max),
+              atom::ask_v, id_of(*x, index), question_for(x->plan, index))
+    .then(
+      [self, x, step, index](const shard_answer_ptr& part) {
+        in_step(x, step, [&] { take_part(self, x, index, part); });
+      },
+      [self, x, step, index](caf::error& err) {
+        in_step(x, step, [&] {
+          // Who has too much to do is not helped by doing it elsewhere.
+          if (err == errc::overloaded)
+            fail(self, x, err);
+          else
+            ask_tables(self, x, index);
+        });
+      });
+}
+
+/// Takes what another node said of one of its branches.
+void take_peer_part(self_pointer self, const running_ptr& x, size_t index,
+                    const peer_answer& answer) {
+  auto i = answer.parts.find(id_of(*x, index));
+  if (i != answer.parts.end() && i->second.answer)
+    take_part(self, x, index, i->second.answer);
+  // It moved, and where to we don't know yet: perhaps here.
+  else if (i != answer.parts.end() && i->second.error == errc::not_owner
+           && self->state.options.shards)
+    ask_here(self, x, index);
+  else
+    ask_tables(self, x, index);
+}
+
+/// Asks another node for all of its branches at once.
+void ask_peer(self_pointer self, const running_ptr& x, const std::string& node,
+              const std::vector<size_t>& indexes) {
+  const auto& options = self->state.options;
+  auto patience = time_left(self, *x, options.peers_wait_max);
+  auto question = std::make_shared<peer_question>();
+  question->patience
+    = std::chrono::duration_cast<std::chrono::milliseconds>(patience);
+  for (auto index : indexes) {
+    question->branches.push_back(id_of(*x, index));
+    question->questions.push_back(question_for(x->plan, index));
+  }
+  auto step = x->step;
+  self
+    ->request(options.peers, patience + peer_margin, atom::ask_v, node,
+              peer_question_ptr{std::move(question)})
+    .then(
+      [self, x, step, indexes](const peer_answer_ptr& answer) {
+        for (auto index : indexes)
+          in_step(x, step, [&] { take_peer_part(self, x, index, *answer); });
+      },
+      [self, x, step, indexes](caf::error&) {
+        for (auto index : indexes)
+          in_step(x, step, [&] { ask_tables(self, x, index); });
+      });
+}
+
+void ask_branches(self_pointer self, const running_ptr& x) {
   auto count = x->plan.branches.size();
   x->parts.shards.resize(count);
   x->missing = count;
-  auto step = ++x->step;
-  const auto& options = self->state.options;
-  for (size_t i = 0; i < count; ++i)
-    self
-      ->request(options.shards, time_left(self, *x, options.shards_wait_max),
-                atom::ask_v, x->plan.branches[i].where->id,
-                question_for(x->plan, i))
-      .then(
-        [self, x, step, i](const shard_answer_ptr& part) {
-          in_step(x, step, [&] {
-            x->parts.shards[i] = part;
-            if (--x->missing == 0)
-              ask_subsets(self, x);
-          });
-        },
-        [self, x, step](caf::error& err) {
-          in_step(x, step, [&] { fail(self, x, err); });
-        });
+  ++x->step;
+  // The farthest first.
+  for (const auto& [node, indexes] : x->where.elsewhere)
+    ask_peer(self, x, node, indexes);
+  for (auto index : x->where.here)
+    ask_here(self, x, index);
+  for (auto index : x->where.nowhere)
+    ask_tables(self, x, index);
 }
 
-/// One branch told whether it has the event.
+// -- waiting for an event -----------------------------------------------------
+
+/// One of those asked told whether it has the event.
 void waited(self_pointer self, const running_ptr& x, bool applied) {
   --x->missing;
   if (!applied && x->missing > 0)
     return;
   x->parts.applied_after = applied;
-  ask_shards(self, x);
+  ask_branches(self, x);
+}
+
+/// Waits for the event in the tables: nobody answers for these branches, and
+/// the tables will be asked for their parts, too.
+void wait_at_tables(self_pointer self, const running_ptr& x,
+                    const std::vector<size_t>& indexes) {
+  auto branches = std::make_shared<std::vector<std::string>>();
+  for (auto index : indexes)
+    branches->push_back(id_of(*x, index));
+  auto step = x->step;
+  self
+    ->request(self->state.options.tables, after_answer_max, atom::after_v,
+              *x->plan.after, strings_ptr{std::move(branches)})
+    .then(
+      [self, x, step](bool applied) {
+        in_step(x, step, [&] { waited(self, x, applied); });
+      },
+      [self, x, step](caf::error&) {
+        in_step(x, step, [&] { waited(self, x, false); });
+      });
+}
+
+void wait_here(self_pointer self, const running_ptr& x, size_t index) {
+  auto step = x->step;
+  self
+    ->request(self->state.options.shards, after_answer_max, atom::after_v,
+              id_of(*x, index), *x->plan.after)
+    .then(
+      [self, x, step](bool applied) {
+        in_step(x, step, [&] { waited(self, x, applied); });
+      },
+      [self, x, step, index](caf::error& err) {
+        in_step(x, step, [&] {
+          if (err == caf::sec::request_timeout) {
+            waited(self, x, false);
+            return;
+          }
+          std::erase(x->where.here, index);
+          x->where.nowhere.push_back(index);
+          wait_at_tables(self, x, {index});
+        });
+      });
+}
+
+void wait_elsewhere(self_pointer self, const running_ptr& x,
+                    const std::string& node,
+                    const std::vector<size_t>& indexes) {
+  auto question = std::make_shared<peer_question>();
+  question->what = peer_question::kind::after;
+  question->patience = after_answer_max;
+  question->event_id = *x->plan.after;
+  for (auto index : indexes)
+    question->branches.push_back(id_of(*x, index));
+  auto step = x->step;
+  self
+    ->request(self->state.options.peers, after_answer_max + peer_margin,
+              atom::ask_v, node, peer_question_ptr{std::move(question)})
+    .then(
+      [self, x, step](const peer_answer_ptr& y) {
+        in_step(x, step, [&] { waited(self, x, y->applied); });
+      },
+      [self, x, step, node, indexes](caf::error&) {
+        in_step(x, step, [&] {
+          x->where.elsewhere.erase(node);
+          x->where.nowhere.insert(x->where.nowhere.end(), indexes.begin(),
+                                  indexes.end());
+          wait_at_tables(self, x, indexes);
+        });
+      });
 }
 
 /// The event's branch is not known: all that were asked wait, and the first
 /// who has it ends the wait.
 void wait_for_event(self_pointer self, const running_ptr& x) {
-  x->missing = x->plan.branches.size();
-  auto step = ++x->step;
-  for (const auto& branch : x->plan.branches)
-    self
-      ->request(self->state.options.shards, after_answer_max, atom::after_v,
-                branch.where->id, *x->plan.after)
-      .then(
-        [self, x, step](bool applied) {
-          in_step(x, step, [&] { waited(self, x, applied); });
-        },
-        [self, x, step](caf::error&) {
-          in_step(x, step, [&] { waited(self, x, false); });
-        });
+  ++x->step;
+  // Those who answer now may change the routes.
+  auto where = x->where;
+  x->missing = where.elsewhere.size() + where.here.size()
+               + (where.nowhere.empty() ? 0 : 1);
+  for (const auto& [node, indexes] : where.elsewhere)
+    wait_elsewhere(self, x, node, indexes);
+  for (auto index : where.here)
+    wait_here(self, x, index);
+  if (!where.nowhere.empty())
+    wait_at_tables(self, x, where.nowhere);
 }
 
 caf::result<http_reply_ptr>
@@ -215,6 +407,7 @@ ask(self_pointer self, const analytics_question& question) {
   }
   auto x = std::make_shared<running>();
   x->plan = std::move(std::get<analytics_plan>(plan));
+  x->where = find_routes(state.options, x->plan);
   x->name = question.name;
   x->trace_id = question.trace_id;
   x->begun = self->clock().now();
@@ -225,7 +418,7 @@ ask(self_pointer self, const analytics_question& question) {
   if (x->plan.after)
     wait_for_event(self, x);
   else
-    ask_shards(self, x);
+    ask_branches(self, x);
   return promise;
 }
 
@@ -240,7 +433,7 @@ query_state::~query_state() {
 }
 
 query_actor::behavior_type query(self_pointer self, query_options options) {
-  assert(options.view && options.in_flight_max > 0);
+  assert(options.view && options.tables && options.in_flight_max > 0);
   install_handlers(self);
   self->state.options = std::move(options);
   return {

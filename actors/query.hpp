@@ -3,6 +3,7 @@
 #include "actors/analytics_answer.hpp"
 #include "actors/analytics_plan.hpp"
 #include "actors/directory_view.hpp"
+#include "actors/ownership_view.hpp"
 #include "messages/interfaces.hpp"
 #include "messages/limits.hpp"
 
@@ -13,15 +14,30 @@
 #include <caf/typed_response_promise.hpp>
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace tillstream {
 
 /// Tuning and surroundings of QUERY.
 struct query_options {
+  /// Who we are in the ownership table.
+  std::string node = {};
+
+  /// Answers for our own branches; null on a node without any.
   shards_actor shards = {};
+
+  /// Asks the owners of the others; null on a node that is alone.
+  peers_actor peers = {};
+
+  /// Answers for branches whose owner is away.
+  table_answerer_actor tables = {};
+
+  /// Who owns what; null or empty: we own all.
+  ownership_view_ptr owners = nullptr;
 
   /// Counts distinct customers of some of the branches.
   aggregate_reader_actor reader = {};
@@ -34,6 +50,9 @@ struct query_options {
   /// How long the shards may take.
   caf::timespan shards_wait_max = limits::shard_answer_max;
 
+  /// How long another node may take.
+  caf::timespan peers_wait_max = limits::peer_answer_max;
+
   /// How long a question may take at all.
   caf::timespan answer_max = limits::query_answer_max;
 };
@@ -42,9 +61,21 @@ struct query_options {
 struct query_state {
   using time_point = caf::actor_clock::time_point;
 
+  /// The branches of a question (indexes into its plan), by who is asked.
+  struct routes {
+    /// SHARDS of this node.
+    std::vector<size_t> here;
+    /// Other nodes.
+    std::map<std::string, std::vector<size_t>> elsewhere;
+    /// The tables: nobody alive owns them.
+    std::vector<size_t> nowhere;
+  };
+
   /// A question that is being answered.
   struct running {
     analytics_plan plan;
+    /// The same for waiting and asking, so that who saw the event is asked.
+    routes where;
     answer_parts parts;
     std::string name;
     std::string trace_id;
@@ -70,18 +101,27 @@ struct query_state {
   std::set<running_ptr> questions;
 };
 
-/// Answers the dashboard: asks the shards of the branches, merges, renders.
+/// Answers the dashboard: asks the shards of the branches wherever they are,
+/// merges, renders.
 ///
-///   plan ──> after? ──> shards ──> distinct customers? ──> render
-///               │          │              │
-///               │          └──────────────┴─> 503 if one part fails
+///   plan ──> after? ──> parts ──> distinct customers? ──> render
+///               │         │              │
+///               │         └──────────────┴─> 503 if one part fails
 ///               └─> waits until one shard has the event, or time is up
 ///
-/// - Promise: an answer is whole or there is none: when one shard can't answer
-///   it is `503` with `Retry-After`, never a sum that lacks a branch.
+/// A branch's part comes from the first of these that gives it:
+///
+///   owned here ──> SHARDS ──────────┐ not the owner, restarting, late
+///   owned elsewhere ──> PEERS ──────┼─> TABLE ANSWERER
+///   owned by nobody alive ──────────┘
+///
+/// - Promise: an answer is whole or there is none: when one part can't be had
+///   it is `503` with `Retry-After`, never a sum that lacks a branch. All nodes
+///   render the same parts to the same bytes.
 /// - Thread: cooperative; no handler blocks.
 /// - Limits: `in_flight_max` questions; above that `503`. Every question ends
-///   within `answer_max`.
+///   within `answer_max`. One message a node and question, whatever the number
+///   of its branches.
 /// - Failure: when it ends, its state answers whoever waits.
 /// @param self The actor handle.
 /// @param options Moved into the state.

@@ -26,4 +26,13 @@ caf::expected<node_roles> parse_roles(const std::string& text) {
   return result;
 }
 
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> result;
+  std::istringstream in{text};
+  for (std::string word; std::getline(in, word, ',');)
+    if (!word.empty())
+      result.push_back(word);
+  return result;
+}
+
 } // namespace tillstream

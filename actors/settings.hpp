@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 /// @file actors/settings.hpp
 /// Everything an operator can set. The command line fills it from a file, then
@@ -27,6 +28,9 @@ struct node_roles {
 /// @returns `errc::invalid` naming the word that is no role.
 caf::expected<node_roles> parse_roles(const std::string& text);
 
+/// Splits at commas; without empty parts.
+std::vector<std::string> split_list(const std::string& text);
+
 struct settings {
   /// Unique among the nodes of a chain. Empty: host name and port.
   std::string node_name;
@@ -39,6 +43,10 @@ struct settings {
   /// libpq connection strings or URIs.
   std::string oltp_dsn;
   std::string analytics_dsn;
+  /// A read replica of the aggregates' database: pieces of history are read
+  /// there when it has caught up. Empty: none. Never asked about ownership,
+  /// cursors or what is applied.
+  std::string analytics_replica_dsn;
   /// `nats://user:password@host:port`, several with commas.
   std::string nats_url;
 
@@ -56,8 +64,12 @@ struct settings {
   /// Purchases a second and key; 0: no limit.
   double rate_limit = 0;
 
-  /// Replicas of the stream.
+  /// Replicas of the stream; 3 or 5 need a cluster of as many servers.
   int stream_replicas = 1;
+  /// The cluster, and the tags of servers (with commas), that the stream must
+  /// be placed on. Empty: anywhere.
+  std::string stream_placement_cluster;
+  std::string stream_placement_tags;
   /// Bytes; `discard new` beyond it, so the outbox holds what is too much.
   int64_t stream_bytes_max = int64_t{8} << 30;
   /// Days that outbox and event log keep what is done.

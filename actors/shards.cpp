@@ -522,6 +522,11 @@ shards_actor::behavior_type shards(self_pointer self, shards_options options) {
     [self](atom::after, const std::string& branch_id, const uuid& event_id) {
       return wait_for(self, branch_id, event_id);
     },
+    [self](atom::poll) {
+      for (auto& [id, branch] : self->state.branches)
+        if (branch.shard)
+          self->send(branch.shard, atom::poll_v);
+    },
     [self](atom::update, const strings_ptr& ids) { add_branches(self, *ids); },
     [self](atom::ready) { return tell(self->state); },
     [self](atom::drain) { return drain(self); },

@@ -88,7 +88,8 @@ struct chunk_request {
     minutes,
     /// `loyal`: the best `limits::rank_max` by purchases and by revenue.
     loyal,
-    /// `known_events`: which of `event_ids` the event log has.
+    /// `known_events`: which of `event_ids` the event log has; without
+    /// `branch_id` of any branch, and `apply_no` is 0.
     known_events,
     /// `subset_customers`: distinct customers of `branch_ids` together, per
     /// day of `from`..`to`. `apply_no` is 0: it belongs to no one branch.
@@ -101,6 +102,9 @@ struct chunk_request {
   std::string product_id;
   std::vector<uuid> event_ids;
   std::vector<std::string> branch_ids;
+  /// The branch's apply number that the piece is wanted of: a read replica
+  /// that stands elsewhere is no use. -1: a replica is not asked.
+  int64_t apply_no = -1;
   /// Either empty, or for each of `branch_ids` the last minute of the business
   /// day that counts.
   std::vector<int> until_minutes;
@@ -132,6 +136,8 @@ struct chunk {
   /// Best by revenue; ties: purchases, then id.
   std::vector<loyal_customer> by_revenue;
   std::vector<uuid> known_events;
+  /// Whose each of them is.
+  std::vector<std::string> known_branches;
   std::map<calendar_day, int64_t> subset_customers;
 };
 

@@ -76,6 +76,37 @@ struct shard_answer;
 using shard_question_ptr = std::shared_ptr<const shard_question>;
 using shard_answer_ptr = std::shared_ptr<const shard_answer>;
 
+// What nodes say to each other; see messages/peer.hpp.
+struct peer_question;
+struct peer_answer;
+using peer_question_ptr = std::shared_ptr<const peer_question>;
+using peer_answer_ptr = std::shared_ptr<const peer_answer>;
+
+/// A message that came from another node, or the broker's word that there is
+/// none.
+struct peer_message {
+  enum class kind : uint8_t {
+    /// A question to this node.
+    question,
+    /// Part of an answer to the question of this `token`.
+    answer,
+    /// The node that was asked does not listen.
+    nobody,
+    /// What another node tells all.
+    note,
+    /// Messages may be missing: the connection was lost for a while.
+    gap,
+  };
+
+  kind what = kind::question;
+  uint64_t token = 0;
+  /// `question`: where to answer.
+  std::string reply_to;
+  std::string payload;
+};
+
+using peer_messages_ptr = std::shared_ptr<const std::vector<peer_message>>;
+
 } // namespace tillstream
 
 CAF_BEGIN_TYPE_ID_BLOCK(tillstream_types, caf::first_custom_type_id)
@@ -106,6 +137,9 @@ CAF_BEGIN_TYPE_ID_BLOCK(tillstream_types, caf::first_custom_type_id)
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::shard_question_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::shard_answer_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::ownerships_ptr))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::peer_question_ptr))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::peer_answer_ptr))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::peer_messages_ptr))
 
 CAF_END_TYPE_ID_BLOCK(tillstream_types)
 
@@ -135,6 +169,9 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::analytics_question_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::shard_question_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::shard_answer_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::ownerships_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::peer_question_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::peer_answer_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::peer_messages_ptr)
 
 // Atoms: ten characters at most.
 namespace tillstream::atom {

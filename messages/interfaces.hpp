@@ -114,6 +114,8 @@ using aggregate_shard_actor = caf::typed_actor<
   caf::replies_to<atom::ask, shard_question_ptr>::with<shard_answer_ptr>,
   // Waits until an event is applied; false after `limits::after_wait_max`.
   caf::replies_to<atom::after, uuid>::with<bool>,
+  // Notes may have been missed: compares with the outbox again.
+  caf::reacts_to<atom::poll>,
   // INTERNAL: Loads its state, again after a failure.
   caf::reacts_to<atom::load>,
   // INTERNAL: Retries and time-outs.
@@ -127,16 +129,43 @@ using shards_actor = caf::typed_actor<
   // From the TRANSACTION WRITERS; any mix of branches.
   caf::reacts_to<atom::committed, notes_ptr>,
   // Asks the shard of a branch.
-  caf::replies_to<atom::ask, std::string, shard_question_ptr>::with<
-    shard_answer_ptr>,
+  caf::replies_to<atom::ask, std::string,
+                  shard_question_ptr>::with<shard_answer_ptr>,
   // Waits until an event of a branch is applied.
   caf::replies_to<atom::after, std::string, uuid>::with<bool>,
+  // Notes of other nodes may have been missed.
+  caf::reacts_to<atom::poll>,
   // The chain changed: starts shards for these branches.
   caf::reacts_to<atom::update, strings_ptr>,
   caf::replies_to<atom::ready>::with<readiness>,
   // Ends the shards and hands their branches back; true when that is done.
   caf::replies_to<atom::drain>::with<bool>,
   // INTERNAL: Restarts shards whose backoff is over.
+  caf::reacts_to<atom::tick>>;
+
+/// The PEERS interface: the other nodes.
+using peers_actor = caf::typed_actor<
+  // Asks a node for the parts of branches that it owns.
+  caf::replies_to<atom::ask, std::string,
+                  peer_question_ptr>::with<peer_answer_ptr>,
+  // Tells all nodes what a TRANSACTION WRITER committed here.
+  caf::reacts_to<atom::committed, notes_ptr>,
+  // Tells whether the broker is there.
+  caf::replies_to<atom::ready>::with<readiness>,
+  // INTERNAL: Messages of other nodes arrived.
+  caf::reacts_to<atom::deliver, peer_messages_ptr>,
+  // INTERNAL: Time-outs; connects again.
+  caf::reacts_to<atom::tick>>;
+
+/// The TABLE ANSWERER interface: answers for branches whose owner is away.
+using table_answerer_actor = caf::typed_actor<
+  // Answers a branch's part of a question from the tables.
+  caf::replies_to<atom::ask, std::string,
+                  shard_question_ptr>::with<shard_answer_ptr>,
+  // Waits until an event of one of the branches is in the event log; false
+  // after `limits::after_wait_max`.
+  caf::replies_to<atom::after, uuid, strings_ptr>::with<bool>,
+  // INTERNAL: Looks into the event log again.
   caf::reacts_to<atom::tick>>;
 
 /// The QUERY interface.
@@ -160,10 +189,10 @@ using directory_actor = caf::typed_actor<
   caf::reacts_to<atom::tick>>;
 
 /// The LAKE ARCHIVER interface.
-using lake_archiver_actor = caf::typed_actor<
-  caf::replies_to<atom::ready>::with<readiness>,
-  // INTERNAL: Writes what is due.
-  caf::reacts_to<atom::tick>>;
+using lake_archiver_actor
+  = caf::typed_actor<caf::replies_to<atom::ready>::with<readiness>,
+                     // INTERNAL: Writes what is due.
+                     caf::reacts_to<atom::tick>>;
 
 /// The JANITOR interface: attaches and detaches partitions.
 using janitor_actor = caf::typed_actor<

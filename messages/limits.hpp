@@ -193,6 +193,37 @@ constexpr size_t question_parameters_max = 10'000;
 /// How long a question may take at all.
 constexpr auto query_answer_max = 10s;
 
+// -- between nodes ------------------------------------------------------------
+
+/// Bytes of one message between nodes: the largest payload that nats-server
+/// takes by default.
+constexpr size_t peer_message_bytes_max = 1024 * 1024;
+/// An answer goes on in another message beyond this; a row is never cut, and
+/// the longest row fits into the other half.
+constexpr size_t peer_chunk_bytes = 512 * 1024;
+/// Messages of one answer: 64 MiB. Whoever can't answer within that says so,
+/// and the tables are read instead.
+constexpr size_t peer_chunks_max = 128;
+/// Rows of one answer between nodes; in memory some 60 MB.
+constexpr size_t peer_answer_rows_max = 500'000;
+/// Events in one note to the other nodes: above a batch of a writer, and in
+/// bytes a quarter of a message.
+constexpr size_t peer_notes_max = 2000;
+/// Questions of other nodes that a node works on, and of its own that wait for
+/// other nodes: each may become an answer of megabytes.
+constexpr size_t peer_questions_max = 256;
+/// How long another node may take before the tables are read instead.
+constexpr auto peer_answer_max = 3s;
+/// A node that did not answer in time is not asked again for this long: its
+/// branches are answered from the tables without a wait.
+constexpr auto peer_suspect_max = 2s;
+/// Branches that are read from the tables at the same time; above the number
+/// of readers, so that none of them waits for us.
+constexpr size_t table_answers_max = 8;
+/// How often somebody who waits for an event of a branch without owner has the
+/// event log looked at.
+constexpr auto table_after_interval = 200ms;
+
 // -- retention ----------------------------------------------------------------
 
 /// Days that outbox and event log are kept.
@@ -222,6 +253,10 @@ static_assert(write_batch_max <= purchases_in_flight_max);
 static_assert(contended_lock_timeout < lock_timeout);
 static_assert(held_key_age_max > write_wait_max);
 static_assert(shard_answer_max + after_wait_max < query_answer_max);
+static_assert(peer_answer_max < shard_answer_max);
+static_assert(2 * peer_chunk_bytes <= peer_message_bytes_max);
+static_assert(write_batch_max <= peer_notes_max);
+static_assert(answer_rows_max <= peer_answer_rows_max);
 static_assert(csv_field_bytes_max < csv_record_bytes_max);
 
 } // namespace tillstream::limits

@@ -53,6 +53,7 @@ settings to_settings(const po::variables_map& values) {
   x.port = values["port"].as<uint16_t>();
   x.oltp_dsn = values["oltp-dsn"].as<std::string>();
   x.analytics_dsn = values["analytics-dsn"].as<std::string>();
+  x.analytics_replica_dsn = values["analytics-replica-dsn"].as<std::string>();
   x.nats_url = values["nats-url"].as<std::string>();
   x.writers = values["writers"].as<size_t>();
   x.aggregate_writers = values["aggregate-writers"].as<size_t>();
@@ -62,6 +63,9 @@ settings to_settings(const po::variables_map& values) {
   x.purchases_in_flight_max = values["purchases-in-flight-max"].as<size_t>();
   x.rate_limit = values["rate-limit"].as<double>();
   x.stream_replicas = values["stream-replicas"].as<int>();
+  x.stream_placement_cluster
+    = values["stream-placement-cluster"].as<std::string>();
+  x.stream_placement_tags = values["stream-placement-tags"].as<std::string>();
   x.stream_bytes_max = values["stream-bytes-max"].as<int64_t>();
   x.retention_days = values["retention-days"].as<int>();
   x.lake_dir = values["lake-dir"].as<std::string>();
@@ -125,6 +129,8 @@ po::options_description settings_flags() {
       "PostgreSQL of the purchases");
   add("analytics-dsn", po::value<std::string>()->default_value(""),
       "PostgreSQL of the aggregates");
+  add("analytics-replica-dsn", po::value<std::string>()->default_value(""),
+      "read replica of the latter, for pieces of history; empty: none");
   add("nats-url", po::value<std::string>()->default_value(""),
       "nats-server with JetStream; several with commas");
   add("writers", po::value<size_t>()->default_value(x.writers),
@@ -142,11 +148,14 @@ po::options_description settings_flags() {
   add("purchases-in-flight-max",
       po::value<size_t>()->default_value(x.purchases_in_flight_max),
       "accepted and not yet answered; beyond it 503");
-  add("rate-limit",
-      po::value<double>()->default_value(x.rate_limit, "0"),
+  add("rate-limit", po::value<double>()->default_value(x.rate_limit, "0"),
       "purchases a second and key; beyond it 429; 0: off");
   add("stream-replicas", po::value<int>()->default_value(x.stream_replicas),
-      "JetStream replicas");
+      "JetStream replicas; 3 or 5 need a cluster of as many servers");
+  add("stream-placement-cluster", po::value<std::string>()->default_value(""),
+      "NATS cluster that the stream is placed in; empty: any");
+  add("stream-placement-tags", po::value<std::string>()->default_value(""),
+      "tags that its servers must have, with commas; empty: none");
   add("stream-bytes-max",
       po::value<int64_t>()->default_value(x.stream_bytes_max),
       "bytes that the stream may hold");
@@ -168,8 +177,8 @@ po::options_description settings_flags() {
   return result;
 }
 
-parsed_command parse(const std::vector<std::string>& words,
-                     const command_options& command) {
+parsed_command
+parse(const std::vector<std::string>& words, const command_options& command) {
   parsed_command result;
   auto known = settings_flags();
   po::options_description all;

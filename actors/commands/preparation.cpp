@@ -51,6 +51,8 @@ storage::nats_settings nats_settings_of(const settings& node) {
   storage::nats_settings result;
   result.url = node.nats_url;
   result.stream.replicas = node.stream_replicas;
+  result.stream.placement_cluster = node.stream_placement_cluster;
+  result.stream.placement_tags = split_list(node.stream_placement_tags);
   result.stream.bytes_max = node.stream_bytes_max;
   // At least the outbox's retention, so that what is still there can be read
   // from either.

@@ -193,33 +193,37 @@ broker_link::open(const nats_settings& settings) {
   natsInbox_Destroy(inbox);
   if (status = natsStatistics_Create(&result->stats_); status != NATS_OK)
     return nats_error("NATS statistics", status);
-  if (status = result->subscribe(); status != NATS_OK)
+  if (status = result->listen(result->inbox_ + ".*"); status != NATS_OK)
     return nats_error("NATS subscription", status);
+  for (const auto& subject : settings.listen_to)
+    if (status = result->listen(subject); status != NATS_OK)
+      return nats_error("NATS subscription", status);
   return result;
 }
 
-natsStatus broker_link::subscribe() {
+natsStatus broker_link::listen(const std::string& subject) {
   // The library's threads may outlive us for a moment: they own a share of the
   // queue, which `on_complete` gives back when they are done.
   auto share = std::make_unique<queue_ptr>(queue_);
-  auto status = natsConnection_Subscribe(&subscription_, connection_,
-                                         (inbox_ + ".*").c_str(), on_message,
-                                         share.get());
+  natsSubscription* made = nullptr;
+  auto status = natsConnection_Subscribe(&made, connection_, subject.c_str(),
+                                         on_message, share.get());
   if (status != NATS_OK)
     return status;
+  subscriptions_.push_back(made);
   auto* closure = share.release();
-  status
-    = natsSubscription_SetOnCompleteCB(subscription_, on_complete, closure);
+  status = natsSubscription_SetOnCompleteCB(made, on_complete, closure);
   if (status != NATS_OK)
     return status;
-  return natsSubscription_SetPendingLimits(subscription_, pending_messages_max,
+  return natsSubscription_SetPendingLimits(made, pending_messages_max,
                                            pending_bytes_max);
 }
 
 broker_link::~broker_link() {
-  // The connection first, so that the subscription is no longer live.
+  // The connection first, so that no subscription is live any more.
   close();
-  natsSubscription_Destroy(subscription_);
+  for (auto* x : subscriptions_)
+    natsSubscription_Destroy(x);
   natsConnection_Destroy(connection_);
   natsStatistics_Destroy(stats_);
 }

@@ -33,7 +33,8 @@ constexpr auto request_timeout = std::chrono::seconds{5};
 
 class inbox_queue;
 
-/// A connection with one inbox, `<inbox>.*`. Thread-safe.
+/// A connection with one inbox, `<inbox>.*`, and the subjects that the settings
+/// name. Thread-safe.
 ///
 /// The client library reconnects by itself, for ever. What it gives up on
 /// (say, a server that refuses us) is `closed`, and the owner opens another.
@@ -59,11 +60,11 @@ public:
   /// The reply subject `<inbox>.<token>`.
   std::string reply_subject(uint64_t token) const;
 
-  /// Reads the token of a message to the inbox; 0: none.
+  /// Reads the token of a message to the inbox; 0: none, or no such message.
   uint64_t token_of(natsMsg* msg) const;
 
-  /// Takes up to `max` messages to the inbox, all that wait; if none does,
-  /// waits for the first. Empty: none in time, or closed.
+  /// Takes up to `max` messages, all that wait; if none does, waits for the
+  /// first. Empty: none in time, or closed.
   std::vector<message_ptr>
   receive(size_t max, std::chrono::milliseconds patience);
 
@@ -85,10 +86,10 @@ public:
 private:
   broker_link();
 
-  natsStatus subscribe();
+  natsStatus listen(const std::string& subject);
 
   natsConnection* connection_ = nullptr;
-  natsSubscription* subscription_ = nullptr;
+  std::vector<natsSubscription*> subscriptions_;
   std::string inbox_;
   std::shared_ptr<inbox_queue> queue_;
   mutable std::mutex stats_mutex_;

@@ -81,10 +81,10 @@ constexpr statement by_revenue_sql{"chunk_by_revenue", R"(
    LIMIT $2)"};
 
 constexpr statement known_events_sql{"chunk_known_events", R"(
-  SELECT event_id
+  SELECT event_id, branch_id
     FROM analytics_event_log
    WHERE event_id = ANY ($1::uuid[])
-     AND branch_id = $2)"};
+     AND ($2 = '' OR branch_id = $2))"};
 
 constexpr statement subset_customers_sql{"chunk_subset_customers", R"(
   SELECT c.day, count(DISTINCT c.customer_id)
@@ -184,8 +184,10 @@ void read_loyal(session& from, const chunk_request& request, chunk& to) {
 void read_known_events(session& from, const chunk_request& request, chunk& to) {
   auto rows = from.exec(known_events_sql, to_array(request.event_ids),
                         request.branch_id);
-  for (const auto& row : rows)
+  for (const auto& row : rows) {
     to.known_events.push_back(as_uuid(row[0]));
+    to.known_branches.push_back(as_text(row[1]));
+  }
 }
 
 void read_subset(session& from, const chunk_request& request, chunk& to) {

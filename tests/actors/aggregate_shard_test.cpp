@@ -706,4 +706,66 @@ BOOST_AUTO_TEST_CASE(the_number_of_those_who_wait_is_bounded) {
   BOOST_TEST((one_more->error() == errc::overloaded));
 }
 
+BOOST_AUTO_TEST_CASE(notes_that_were_missed_are_read_from_the_outbox) {
+  start();
+  deliver({make()});
+  BOOST_TEST(ask()->pending_events == 0);
+  // Committed by another node, whose note was lost.
+  auto missed = make();
+  outbox->notes.push_back(test::note_of(missed));
+  BOOST_TEST(ask()->pending_events == 0);
+  caf::anon_send(shard, atom::poll_v);
+  settle();
+  BOOST_TEST(ask()->pending_events == 1);
+  BOOST_TEST((ask()->as_of < missed.recorded_at));
+  deliver({missed});
+  BOOST_TEST(ask()->pending_events == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_comparison_that_was_overtaken_counts_no_more) {
+  start();
+  auto first = make();
+  outbox->notes.push_back(test::note_of(first));
+  reader->hold = true;
+  caf::anon_send(shard, atom::poll_v);
+  settle();
+  // The log is being asked about the first; another round begins meanwhile.
+  BOOST_REQUIRE(reader->held.size() == 1u);
+  auto second = make();
+  outbox->notes.push_back(test::note_of(second));
+  caf::anon_send(shard, atom::poll_v);
+  settle();
+  BOOST_TEST(!ask()->lag_ms);
+  reader->release();
+  settle();
+  reader->hold = false;
+  reader->release();
+  settle();
+  BOOST_TEST(ask()->pending_events == 2);
+  BOOST_TEST(ask()->lag_ms.has_value());
+}
+
+BOOST_AUTO_TEST_CASE(an_idle_branch_is_looked_after_seldom) {
+  start();
+  advance_in_steps(12s, 100ms);
+  auto before = sched.jobs.size();
+  size_t ticks = 0;
+  for (int i = 0; i < 600; ++i) {
+    sched.advance_time(100ms);
+    ticks += sched.jobs.size() > before ? 1 : 0;
+    settle();
+  }
+  // A tick every 10 s, and as often the time-out of a question that it asked.
+  BOOST_TEST(ticks <= 14u);
+  // Something to do brings the short waits back.
+  commit({make()});
+  ticks = 0;
+  for (int i = 0; i < 50; ++i) {
+    sched.advance_time(100ms);
+    ticks += sched.jobs.size() > before ? 1 : 0;
+    settle();
+  }
+  BOOST_TEST(ticks >= 4u);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

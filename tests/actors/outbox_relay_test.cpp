@@ -568,4 +568,27 @@ BOOST_AUTO_TEST_CASE(whoever_waits_for_a_drain_is_answered_at_its_death) {
   BOOST_TEST(!broker.on_ack); // The publisher is gone.
 }
 
+BOOST_AUTO_TEST_CASE(what_a_poll_finds_is_told_without_its_bytes) {
+  std::vector<outbox_note> told;
+  options.on_found = [&](const notes_ptr& xs) {
+    told.insert(told.end(), xs->begin(), xs->end());
+  };
+  broker.away = true;
+  start();
+  sell_unheard("a", 1, 3);
+  run(2s, 100ms);
+  BOOST_REQUIRE(told.size() >= 3u);
+  for (const auto& x : told) {
+    BOOST_TEST(x.branch_id == "a");
+    BOOST_TEST(!x.payload);
+  }
+  // Told as long as it waits, and no longer.
+  broker.away = false;
+  run(10s, 100ms);
+  check("a", 1, 3);
+  told.clear();
+  run(3s, 100ms);
+  BOOST_TEST(told.empty());
+}
+
 BOOST_AUTO_TEST_SUITE_END()

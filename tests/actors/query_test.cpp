@@ -4,6 +4,7 @@
 
 #include "messages/error.hpp"
 #include "messages/json.hpp"
+#include "messages/peer.hpp"
 #include "tests/support/actor_fixture.hpp"
 #include "tests/support/dashboard.hpp"
 #include "tests/support/read_side.hpp"
@@ -68,11 +69,93 @@ scripted_shards(shards_actor::pointer self, shards_script_ptr script) {
       script->waiting[id] = promise;
       return promise.get();
     },
+    [](atom::poll) {
+      // nop
+    },
     [](atom::update, const strings_ptr&) {
       // nop
     },
     [](atom::ready) { return readiness{}; },
     [](atom::drain) { return true; },
+    [](atom::tick) {
+      // nop
+    },
+  };
+}
+
+/// What the tables, or other nodes, say.
+struct elsewhere_script {
+  /// `none`: they answer.
+  errc tables_error = errc::unavailable;
+  std::vector<std::string> tables_asked;
+  /// Branches whose event the tables were asked for.
+  std::vector<strings_ptr> tables_waits;
+  bool in_tables = false;
+
+  /// Nodes that do not answer at all.
+  std::set<std::string> dead;
+  /// Branches that their node does not own any more.
+  std::set<std::string> moved;
+  bool at_peer = false;
+  std::vector<std::pair<std::string, peer_question_ptr>> peers_asked;
+};
+
+using elsewhere_ptr = std::shared_ptr<elsewhere_script>;
+
+shard_answer_ptr plain_answer(const std::string& id, int64_t revenue) {
+  auto result = std::make_shared<shard_answer>();
+  result->branch_id = id;
+  result->lag_ms = 0;
+  result->day.sales = {revenue, 1, 1};
+  result->products = result->previous_products
+    = std::make_shared<const std::vector<product_sums>>();
+  result->heat = std::make_shared<const heat_map>();
+  return result;
+}
+
+table_answerer_actor::behavior_type
+scripted_tables(table_answerer_actor::pointer, elsewhere_ptr script) {
+  return {
+    [script](atom::ask, const std::string& id,
+             const shard_question_ptr&) -> caf::result<shard_answer_ptr> {
+      script->tables_asked.push_back(id);
+      if (script->tables_error != errc::none)
+        return caf::make_error(script->tables_error, "told to fail");
+      return plain_answer(id, 300);
+    },
+    [script](atom::after, const uuid&, const strings_ptr& branches) {
+      script->tables_waits.push_back(branches);
+      return script->in_tables;
+    },
+    [](atom::tick) {
+      // nop
+    },
+  };
+}
+
+peers_actor::behavior_type
+scripted_peers(peers_actor::pointer, elsewhere_ptr script) {
+  return {
+    [script](atom::ask, const std::string& node,
+             const peer_question_ptr& x) -> caf::result<peer_answer_ptr> {
+      script->peers_asked.emplace_back(node, x);
+      if (script->dead.count(node) > 0)
+        return caf::make_error(errc::timeout, node);
+      auto result = std::make_shared<peer_answer>();
+      result->applied = script->at_peer;
+      for (const auto& id : x->branches)
+        result->parts[id] = script->moved.count(id) > 0
+                              ? peer_part{errc::not_owner, nullptr}
+                              : peer_part{errc::none, plain_answer(id, 200)};
+      return peer_answer_ptr{std::move(result)};
+    },
+    [](atom::committed, const notes_ptr&) {
+      // nop
+    },
+    [](atom::ready) { return readiness{}; },
+    [](atom::deliver, const peer_messages_ptr&) {
+      // nop
+    },
     [](atom::tick) {
       // nop
     },
@@ -85,8 +168,14 @@ struct fixture : tests::actor_fixture {
     reader->tables = std::make_shared<test::table_model>();
     shards = sys.spawn(scripted_shards, script);
     reader_actor = sys.spawn(test::scripted_reader, reader);
+    tables = sys.spawn(scripted_tables, elsewhere);
+    peers = sys.spawn(scripted_peers, elsewhere);
     query_options options;
+    options.node = "me";
     options.shards = shards;
+    options.peers = peers;
+    options.tables = tables;
+    options.owners = owners;
     options.reader = reader_actor;
     options.view = view;
     options.in_flight_max = 3;
@@ -99,6 +188,8 @@ struct fixture : tests::actor_fixture {
     script->unanswered.clear();
     script->waiting.clear();
     end(shards);
+    end(peers);
+    end(tables);
     end(reader_actor);
   }
 
@@ -132,7 +223,11 @@ struct fixture : tests::actor_fixture {
   directory_view_ptr view = std::make_shared<directory_view>();
   shards_script_ptr script = std::make_shared<shards_script>();
   test::reader_script_ptr reader = std::make_shared<test::reader_script>();
+  elsewhere_ptr elsewhere = std::make_shared<elsewhere_script>();
+  ownership_view_ptr owners = std::make_shared<ownership_view>();
   shards_actor shards;
+  peers_actor peers;
+  table_answerer_actor tables;
   aggregate_reader_actor reader_actor;
   query_actor query_actor_handle;
 };
@@ -268,6 +363,111 @@ BOOST_AUTO_TEST_CASE(a_query_that_ends_answers_whoever_waits) {
   caf::anon_send_exit(query_actor_handle, caf::exit_reason::kill);
   settle();
   BOOST_TEST(reply_of(handle).status == 503);
+}
+
+// -- on several nodes ---------------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(a_node_is_asked_once_for_all_of_its_branches) {
+  owners->set({{"nyc", "a"}, {"ber", "b"}, {"kol", "a"}, {"ber-night", "me"}});
+  BOOST_TEST(get("summary").status == 200);
+  BOOST_REQUIRE(elsewhere->peers_asked.size() == 2u);
+  auto& [node, question] = elsewhere->peers_asked[0];
+  BOOST_TEST(node == "a");
+  BOOST_TEST(question->branches == (std::vector<std::string>{"kol", "nyc"}),
+             boost::test_tools::per_element());
+  BOOST_TEST(question->questions.size() == 2u);
+  BOOST_TEST((question->patience > 0ms));
+  BOOST_TEST((question->patience <= limits::peer_answer_max));
+  BOOST_TEST(elsewhere->peers_asked[1].first == "b");
+  BOOST_REQUIRE(script->asked.size() == 1u);
+  BOOST_TEST(script->asked[0].first == "ber-night");
+  BOOST_TEST(elsewhere->tables_asked.empty());
+}
+
+BOOST_AUTO_TEST_CASE(the_parts_of_all_nodes_are_in_the_answer) {
+  owners->set({{"nyc", "a"}, {"ber", "me"}, {"kol", "a"}});
+  elsewhere->tables_error = errc::none;
+  // 200 from `a` for each of two, 0 from here, 300 from the tables.
+  auto reply = get("summary");
+  json_document document;
+  BOOST_REQUIRE(document.parse(reply.body) == "");
+  BOOST_TEST(reply.body.find("\"7.00\"") != std::string::npos, reply.body);
+}
+
+BOOST_AUTO_TEST_CASE(the_tables_answer_for_a_node_that_is_away) {
+  owners->set({{"nyc", "a"}, {"ber", "me"}, {"kol", "a"}, {"ber-night", "me"}});
+  elsewhere->dead.insert("a");
+  elsewhere->tables_error = errc::none;
+  BOOST_TEST(get("summary").status == 200);
+  BOOST_TEST(elsewhere->tables_asked
+               == (std::vector<std::string>{"kol", "nyc"}),
+             boost::test_tools::per_element());
+  // Without them there is no answer, never a part of one.
+  elsewhere->tables_error = errc::unavailable;
+  BOOST_TEST(get("summary").status == 503);
+}
+
+BOOST_AUTO_TEST_CASE(the_tables_answer_for_branches_that_nobody_owns) {
+  owners->set({{"ber", "me"}, {"kol", "a"}, {"ber-night", "me"}});
+  elsewhere->tables_error = errc::none;
+  BOOST_TEST(get("summary").status == 200);
+  BOOST_TEST(elsewhere->tables_asked == (std::vector<std::string>{"nyc"}),
+             boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(the_tables_answer_for_a_shard_here_that_restarts) {
+  script->errors["kol"] = errc::unavailable;
+  elsewhere->tables_error = errc::none;
+  BOOST_TEST(get("summary").status == 200);
+  BOOST_TEST(elsewhere->tables_asked == (std::vector<std::string>{"kol"}),
+             boost::test_tools::per_element());
+  // Who has too much to do is not helped by more work.
+  script->errors["kol"] = errc::overloaded;
+  BOOST_TEST(get("summary").status == 503);
+  BOOST_TEST(elsewhere->tables_asked.size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_branch_that_moved_away_from_a_peer_is_looked_for_here) {
+  owners->set({{"nyc", "a"}, {"ber", "me"}, {"kol", "a"}, {"ber-night", "me"}});
+  elsewhere->moved.insert("kol");
+  BOOST_TEST(get("summary").status == 200);
+  BOOST_TEST(script->asked.size() == 3u);
+  BOOST_TEST(elsewhere->tables_asked.empty());
+  script->errors["kol"] = errc::not_owner;
+  elsewhere->tables_error = errc::none;
+  BOOST_TEST(get("summary").status == 200);
+  BOOST_TEST(elsewhere->tables_asked == (std::vector<std::string>{"kol"}),
+             boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(an_event_is_waited_for_wherever_its_branch_is) {
+  owners->set({{"nyc", "a"}, {"ber", "me"}, {"kol", "a"}, {"ber-night", "me"}});
+  elsewhere->at_peer = true;
+  auto reply = get("heatmap", {{"after", event_id}});
+  BOOST_TEST(header(reply, "Applied-After") == "true");
+  BOOST_REQUIRE(!elsewhere->peers_asked.empty());
+  const auto& wait = *elsewhere->peers_asked[0].second;
+  BOOST_TEST((wait.what == peer_question::kind::after));
+  BOOST_TEST(to_string(wait.event_id) == event_id);
+  BOOST_TEST(wait.branches == (std::vector<std::string>{"kol", "nyc"}),
+             boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(who_waits_at_the_tables_is_answered_by_the_tables) {
+  owners->set({{"nyc", "a"}, {"ber", "me"}, {"kol", "a"}, {"ber-night", "me"}});
+  elsewhere->dead.insert("a");
+  elsewhere->tables_error = errc::none;
+  elsewhere->in_tables = true;
+  auto reply = get("heatmap", {{"after", event_id}});
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(header(reply, "Applied-After") == "true");
+  BOOST_REQUIRE(elsewhere->tables_waits.size() == 1u);
+  BOOST_TEST(*elsewhere->tables_waits[0]
+               == (std::vector<std::string>{"kol", "nyc"}),
+             boost::test_tools::per_element());
+  // The node may be back: but it was the tables that had the event.
+  BOOST_TEST(elsewhere->peers_asked.size() == 1u);
+  BOOST_TEST(elsewhere->tables_asked.size() == 2u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -28,6 +28,8 @@ struct shard_script {
   std::map<std::string, size_t> deliveries;
   std::map<std::string, size_t> notes;
   bool payload_seen = false;
+  /// How often shards were told that notes may be missing.
+  size_t polls = 0;
 
   void load_one() {
     auto x = held.front();
@@ -63,6 +65,7 @@ fake_shard(aggregate_shard_actor::pointer self, std::string id,
       return std::make_shared<const shard_answer>();
     },
     [](atom::after, const uuid&) { return true; },
+    [script](atom::poll) { ++script->polls; },
     [](atom::load) {
       // nop
     },
@@ -352,6 +355,13 @@ BOOST_AUTO_TEST_CASE(three_thousand_branches_are_started_a_few_at_a_time) {
   start(ids);
   BOOST_TEST(script->started.size() == 3000u);
   BOOST_TEST(is_ready());
+}
+
+BOOST_AUTO_TEST_CASE(missed_notes_are_told_to_every_shard) {
+  start(all);
+  caf::anon_send(shards_handle, atom::poll_v);
+  settle();
+  BOOST_TEST(script->polls == all.size());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -96,6 +96,9 @@ listening_shards(shards_actor::pointer, seen_ptr seen) {
       return shard_answer_ptr{};
     },
     [](atom::after, const std::string&, const uuid&) { return false; },
+    [](atom::poll) {
+      // nop
+    },
     [](atom::update, const strings_ptr&) {
       // nop
     },

@@ -84,7 +84,8 @@ apply_outcome table_model::apply_one(const apply_request& request) {
     if (!x.reason.empty()) {
       out.quarantined += 1;
       to.set_aside.insert({request.stream_incarnation, x.stream_seq, x.reason});
-    } else if (!event_log_.insert(x.event.event_id).second) {
+    } else if (!event_log_.emplace(x.event.event_id, request.branch_id)
+                  .second) {
       out.duplicates += 1;
     } else {
       add_event(to, x.event, out);
@@ -165,8 +166,10 @@ chunk table_model::load_chunk(const chunk_request& request) const {
   auto at = tables_.find(request.branch_id);
   if (request.what == kind::known_events)
     for (const auto& id : request.event_ids)
-      if (event_log_.count(id) > 0)
+      if (auto known = event_log_.find(id); known != event_log_.end()) {
         result.known_events.push_back(id);
+        result.known_branches.push_back(known->second);
+      }
   if (at == tables_.end())
     return result;
   const auto& of = at->second;

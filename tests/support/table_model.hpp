@@ -80,7 +80,8 @@ private:
 
   std::map<std::string, tables> tables_;
   std::map<std::string, ownership> owners_;
-  std::set<uuid> event_log_;
+  /// Whose each applied event is.
+  std::map<uuid, std::string> event_log_;
   first_minutes chain_;
 };
 
