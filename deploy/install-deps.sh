@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what Tillstream needs on Debian 12 or 13, and only what is missing.
 #
-#   deploy/install-deps.sh [--run] [--build] [--test]
+#   deploy/install-deps.sh [--run] [--build] [--test] [--demo]
 #
 #   --run    to run it: PostgreSQL, nats-server, time zones
 #   --build  to build it as well (the default)
 #   --test   to run its tests as well
+#   --demo   to run deploy/cluster-demo.sh as well: a balancer
 #
 # Needs root or sudo when a package is missing; else it touches nothing and
 # ends at once. Starts no service and creates no database cluster.
@@ -81,6 +82,10 @@ test_packages() {
   printf '%s\n' curl jq procps python3 zstd
 }
 
+demo_packages() {
+  printf '%s\n' curl haproxy jq procps
+}
+
 is_installed() {
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2> /dev/null)" = installed ]
 }
@@ -105,8 +110,23 @@ install_without_cluster() {
   as_root cp -p "$conf" "$conf.tillstream"
   as_root sh -c "echo 'create_main_cluster = false' >> '$conf'"
   local status=0
-  apt_install "$@" || status=$?
+  install_without_service "$@" || status=$?
   as_root mv "$conf.tillstream" "$conf"
+  return "$status"
+}
+
+# A balancer's package starts a service. Services stay as they are while it is
+# installed, unless somebody set a policy of their own.
+install_without_service() {
+  local policy=/usr/sbin/policy-rc.d status=0
+  if [ -e "$policy" ]; then
+    apt_install "$@"
+    return
+  fi
+  as_root sh -c "printf '#!/bin/sh\nexit 101\n' > '$policy'"
+  as_root chmod 755 "$policy"
+  apt_install "$@" || status=$?
+  as_root rm -f -- "$policy"
   return "$status"
 }
 
@@ -119,7 +139,7 @@ install_packages() {
   as_root apt-get update -qq -o DPkg::Lock::Timeout=300
   case " ${missing[*]} " in
     *" postgresql "*) install_without_cluster "${missing[@]}" ;;
-    *) apt_install "${missing[@]}" ;;
+    *) install_without_service "${missing[@]}" ;;
   esac
 }
 
@@ -248,13 +268,14 @@ install_nats_server() {
 # -- what is asked for ---------------------------------------------------------
 
 main() {
-  local with_build=false with_test=false argument
+  local with_build=false with_test=false with_demo=false argument
   [ "$#" -gt 0 ] || with_build=true
   for argument in "$@"; do
     case "$argument" in
       --run) ;;
       --build) with_build=true ;;
       --test) with_test=true ;;
+      --demo) with_demo=true ;;
       -h | --help) usage && exit 0 ;;
       *) usage >&2 && exit 2 ;;
     esac
@@ -264,6 +285,7 @@ main() {
     run_packages
     ! "$with_build" || build_packages
     ! "$with_test" || test_packages
+    ! "$with_demo" || demo_packages
   )
   mapfile -t missing < <(only_missing <<< "$wanted")
   install_packages "${missing[@]}"

@@ -1,0 +1,182 @@
+#define BOOST_TEST_MODULE system_cluster
+#include <boost/test/unit_test.hpp>
+
+#include "messages/error.hpp"
+#include "storage/event_stream.hpp"
+#include "storage/jetstream/jetstream_api.hpp"
+#include "tests/support/nats_cluster.hpp"
+#include "tests/support/postgres_fixture.hpp"
+#include "tests/system/fleet.hpp"
+#include "tests/system/ledger.hpp"
+
+#include <pqxx/pqxx>
+
+#include <fstream>
+#include <random>
+
+/// Engines that carry more: a broker of three servers, databases on servers of
+/// their own.
+
+using namespace tillstream;
+using namespace tillstream::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// The server that leads the stream; empty while none does.
+std::string leader_of_stream(const std::string& url) {
+  storage::nats_settings settings;
+  settings.url = url;
+  auto link = storage::jetstream::broker_link::open(settings);
+  if (!link)
+    return {};
+  auto info = storage::jetstream::ask(**link, "STREAM.INFO.PURCHASES");
+  const auto* at = info ? info->root().find("cluster") : nullptr;
+  const auto* leader = at != nullptr ? at->find("leader") : nullptr;
+  return leader != nullptr ? std::string{leader->text} : std::string{};
+}
+
+std::string host_of(const std::string& dsn) {
+  auto begin = dsn.find('@') + 1;
+  return dsn.substr(begin, dsn.find('/', begin) - begin);
+}
+
+/// Waits until so many more sales are accepted.
+void sells_on(ledger& book, size_t more) {
+  auto before = book.accepted();
+  BOOST_TEST(eventually([&] { return book.accepted() >= before + more; }, 90s));
+}
+
+void verify(fleet& all) {
+  auto verified = all.run({"verify", "--wait", "90s"}, 150s);
+  BOOST_TEST(verified.code == 0, verified.output << verified.errors);
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_broker_server_dies_while_tills_sell) {
+  auto seed = std::random_device{}();
+  BOOST_TEST_MESSAGE("seed " << seed);
+  nats_cluster brokers;
+  fleet all{fresh_database(""), fresh_database(""), brokers.url()};
+  auto node = all.serve({"--stream-replicas", "3"});
+  BOOST_REQUIRE(eventually(
+    [&] {
+      return !leader_of_stream(brokers.url()).empty()
+             && node->request("GET", "/readyz", {}).status == 200;
+    },
+    90s));
+  ledger book;
+  selling_tills tills{book, [&] { return node->where(); }, 6, seed};
+  sells_on(book, 100);
+  // The leader, so that it can't go unnoticed.
+  auto leader = brokers.index_of(leader_of_stream(brokers.url()));
+  brokers.kill(leader);
+  sells_on(book, 200);
+  // Applied without it, not only written.
+  BOOST_TEST(eventually(
+    [&] {
+      auto answer = node->ask("/analytics/summary");
+      return answer.at("pending_events") != "(none)"
+             && answer.at("as_of") > "2000";
+    },
+    60s));
+  brokers.start(leader);
+  sells_on(book, 50);
+  tills.stop();
+  verify(all);
+  check_ledger(book, all.where().oltp_dsn);
+}
+
+BOOST_AUTO_TEST_CASE(purchases_and_analytics_live_on_servers_of_their_own) {
+  auto seed = std::random_device{}();
+  BOOST_TEST_MESSAGE("seed " << seed);
+  temporary_directory second;
+  storage::private_server_options options;
+  options.data_dir = second.file("data");
+  options.with_nats = false;
+  options.postgres_settings = {"shared_buffers = 64MB"};
+  auto other = storage::private_servers::start(std::move(options));
+  BOOST_REQUIRE(other);
+  auto analytics = (*other)->database("aggregates");
+  BOOST_REQUIRE(analytics);
+  fleet all{fresh_database(""), *analytics, fresh_broker()};
+  BOOST_TEST(host_of(all.where().oltp_dsn)
+             != host_of(all.where().analytics_dsn));
+  auto node = all.serve();
+  ledger book;
+  {
+    selling_tills tills{book, [&] { return node->where(); }, 6, seed};
+    sells_on(book, 100);
+    // Selling and publishing do without the analytics server.
+    BOOST_REQUIRE((*other)->stop_postgres(true));
+    sells_on(book, 100);
+    BOOST_REQUIRE((*other)->start_postgres());
+    sells_on(book, 50);
+  }
+  verify(all);
+  check_ledger(book, all.where().oltp_dsn);
+  // No table strayed to the wrong server.
+  pqxx::connection oltp{all.where().oltp_dsn};
+  pqxx::connection aggregates{all.where().analytics_dsn};
+  auto has = [](pqxx::connection& session, const std::string& table) {
+    pqxx::work work{session};
+    return !work.exec("SELECT to_regclass(" + work.quote(table) + ")")[0][0]
+              .is_null();
+  };
+  BOOST_TEST(has(oltp, "purchases"));
+  BOOST_TEST(!has(aggregates, "purchases"));
+  BOOST_TEST(has(aggregates, "daily_sales_by_branch"));
+  BOOST_TEST(!has(oltp, "daily_sales_by_branch"));
+}
+
+BOOST_AUTO_TEST_CASE(a_chain_gains_branches_while_it_sells) {
+  fleet all{fresh_database(""), fresh_database(""), fresh_broker()};
+  auto node = all.serve();
+  auto sells = [&](const std::string& branch) {
+    auto key = all.run({"key", "create", "--role", "till", "--branch", branch});
+    BOOST_REQUIRE_MESSAGE(key.code == 0, key.errors);
+    key.output.pop_back();
+    sale x;
+    x.branch_id = branch;
+    auto body = x.body();
+    // Key and branch are known within seconds.
+    std::string event;
+    BOOST_TEST(eventually([&] {
+      auto recorded = node->request("POST", "/purchases",
+                                    {{"Authorization", "Bearer " + key.output},
+                                     {"Content-Type", "application/json"}},
+                                    body);
+      event = recorded.at("event_id");
+      return recorded.status == 201;
+    }));
+    // And it is counted: somebody owns the branch.
+    BOOST_TEST(eventually([&] {
+      auto counted = node->ask("/analytics/summary?branch_id=" + branch
+                               + "&after=" + event);
+      return counted.status == 200 && counted.header("Applied-After") == "true"
+             && counted.at("branches.0.purchases") == "1";
+    }));
+  };
+  // From a file.
+  temporary_directory files;
+  auto path = files.file("chain.json");
+  std::ofstream{path} << R"({"name": "Default", "currency": "USD", "branches": [
+    {"id": "branch-1", "name": "Branch 1", "time_zone": "UTC"},
+    {"id": "branch-2", "name": "Branch 2", "time_zone": "UTC"},
+    {"id": "branch-3", "name": "Branch 3", "time_zone": "UTC"},
+    {"id": "branch-4", "name": "Branch 4", "time_zone": "Asia/Tokyo"}]})";
+  auto migrated = all.run({"migrate", "--chain", path});
+  BOOST_TEST(migrated.code == 0, migrated.output << migrated.errors);
+  sells("branch-4");
+  // From the database.
+  {
+    pqxx::connection session{all.where().oltp_dsn};
+    pqxx::work work{session};
+    work.exec("INSERT INTO branches (branch_id, name, time_zone, "
+              "day_start_minutes) VALUES ('branch-5', 'Five', 'UTC', 0)");
+    work.commit();
+  }
+  sells("branch-5");
+  verify(all);
+}
