@@ -35,8 +35,8 @@ public:
   /// verdict and leaves nothing behind. Never throws.
   ///
   /// Two purchases of a batch that share a key or a receipt: the later one
-  /// follows the first when it is the same purchase, else it comes back as
-  /// `in_progress`, for a later batch.
+  /// follows the first when it is the same purchase, else it is refused as it
+  /// would be after the first's commit.
   ///
   /// A lock time-out or a deadlock splits the batch and tries the parts, so
   /// that only the purchase whose key is held comes back as `in_progress`.

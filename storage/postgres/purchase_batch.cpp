@@ -38,48 +38,98 @@ private:
 
 using branch_key = std::tuple<std::string_view, uuid>;
 using branch_receipt = std::tuple<std::string_view, std::string_view>;
+using branch_purchase = std::tuple<std::string_view, uuid, sha256_digest>;
 
-resolution resolve_held(const purchase& x, const lookup_row& row) {
-  resolution result;
-  if (row.by_key) {
-    if (row.fingerprint_hex == to_hex(x.fingerprint)) {
-      result.outcome = verdict::replayed;
-      result.purchase = *row.by_key;
-    } else {
+/// Takes the purchases of one transaction in order and remembers which keys
+/// and receipts the accepted ones use up.
+class claims {
+public:
+  resolution take(const purchase& x, const lookup_row& row, size_t at) {
+    resolution result;
+    branch_key key{x.branch_id, x.idempotency_key};
+    branch_receipt receipt{x.branch_id, x.receipt_id};
+    if (row.by_key) {
+      if (row.fingerprint_hex == to_hex(x.fingerprint)) {
+        result.outcome = verdict::replayed;
+        result.purchase = *row.by_key;
+      } else {
+        result.outcome = verdict::key_reused;
+      }
+    } else if (auto i = keys_.find(key); i != keys_.end()) {
+      // Equal purchases do not come here: `plan_batch` lets one through.
       result.outcome = verdict::key_reused;
+      result.rival = i->second;
+    } else if (row.receipt_holder) {
+      result.outcome = verdict::receipt_taken;
+      result.purchase.purchase_id = *row.receipt_holder;
+    } else if (auto k = receipts_.find(receipt); k != receipts_.end()) {
+      result.outcome = verdict::receipt_taken;
+      result.rival = k->second;
+    } else {
+      result.outcome = verdict::recorded;
+      keys_.emplace(key, at);
+      receipts_.emplace(receipt, at);
     }
-  } else if (row.receipt_holder) {
-    result.outcome = verdict::receipt_taken;
-    result.purchase.purchase_id = *row.receipt_holder;
-  } else {
-    result.outcome = verdict::recorded;
+    return result;
   }
+
+private:
+  std::map<branch_key, size_t> keys_;
+  std::map<branch_receipt, size_t> receipts_;
+};
+
+/// One way through the transaction, without those in `refused`.
+std::vector<resolution>
+resolve_keys(const std::vector<const purchase*>& purchases,
+             const std::vector<lookup_row>& rows,
+             const std::vector<bool>& refused) {
+  std::vector<resolution> result(rows.size());
+  claims taken;
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (refused[i])
+      result[i].outcome = verdict::customer_unknown;
+    else
+      result[i] = taken.take(*purchases[i], rows[i], i);
   return result;
+}
+
+/// Refuses the accepted ones whose customer is unknown. @returns whether there
+/// are any.
+bool refuse_strangers(const std::vector<const purchase*>& purchases,
+                      const std::vector<lookup_row>& rows,
+                      const std::vector<resolution>& accepted,
+                      std::vector<bool>& refused) {
+  std::unordered_set<uuid> made_known;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto& x = *purchases[i];
+    if (accepted[i].outcome == verdict::recorded && x.new_customer && x.user_id)
+      made_known.insert(*x.user_id);
+  }
+  auto any = false;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto& x = *purchases[i];
+    if (accepted[i].outcome != verdict::recorded || !x.user_id
+        || rows[i].customer_known || made_known.contains(*x.user_id))
+      continue;
+    refused[i] = true;
+    any = true;
+  }
+  return any;
 }
 
 } // namespace
 
 batch_plan plan_batch(const std::vector<purchase_ptr>& batch) {
   batch_plan result;
-  result.leader_of.assign(batch.size(), batch_plan::nobody);
-  std::map<branch_key, size_t> keys;
-  std::map<branch_receipt, size_t> receipts;
+  result.leader_of.reserve(batch.size());
+  std::map<branch_purchase, size_t> first;
   for (size_t i = 0; i < batch.size(); ++i) {
     const auto& x = *batch[i];
-    // The first to name a key or a receipt holds it, whatever becomes of it.
-    auto [by_key, new_key]
-      = keys.emplace(branch_key{x.branch_id, x.idempotency_key}, i);
-    auto [by_receipt, new_receipt]
-      = receipts.emplace(branch_receipt{x.branch_id, x.receipt_id}, i);
-    if (new_key && new_receipt) {
+    auto [leader, is_new] = first.emplace(
+      branch_purchase{x.branch_id, x.idempotency_key, x.fingerprint}, i);
+    result.leader_of.push_back(leader->second);
+    if (is_new)
       result.leaders.push_back(i);
-      result.leader_of[i] = i;
-    } else if (!new_key) {
-      auto leader = result.leader_of[by_key->second];
-      if (leader != batch_plan::nobody
-          && batch[leader]->fingerprint == x.fingerprint)
-        result.leader_of[i] = leader;
-    }
   }
   return result;
 }
@@ -105,21 +155,11 @@ int64_t receipt_lock(const purchase& x) {
 std::vector<resolution> resolve(const std::vector<const purchase*>& purchases,
                                 const std::vector<lookup_row>& rows) {
   assert(purchases.size() == rows.size());
-  std::vector<resolution> result;
-  result.reserve(rows.size());
-  std::unordered_set<uuid> made_known;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto& x = *purchases[i];
-    result.push_back(resolve_held(x, rows[i]));
-    if (result[i].outcome == verdict::recorded && x.new_customer && x.user_id)
-      made_known.insert(*x.user_id);
-  }
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto& x = *purchases[i];
-    if (result[i].outcome == verdict::recorded && x.user_id
-        && !rows[i].customer_known && !made_known.contains(*x.user_id))
-      result[i].outcome = verdict::customer_unknown;
-  }
+  std::vector<bool> refused(rows.size());
+  auto result = resolve_keys(purchases, rows, refused);
+  // Each turn refuses one more at least.
+  while (refuse_strangers(purchases, rows, result, refused))
+    result = resolve_keys(purchases, rows, refused);
   return result;
 }
 

@@ -16,15 +16,12 @@
 
 namespace tillstream::storage::postgres {
 
-/// Who of a batch goes to the database. Two purchases of one transaction
-/// cannot compete for a key: the first leads, its equals follow it, and others
-/// wait for a later batch.
+/// Who of a batch goes to the database: of equal purchases only the first,
+/// whose result the others share.
 struct batch_plan {
-  static constexpr size_t nobody = static_cast<size_t>(-1);
-
   /// Positions in the batch, ascending.
   std::vector<size_t> leaders;
-  /// Position of each purchase's leader, or `nobody`.
+  /// Position of each purchase's leader.
   std::vector<size_t> leader_of;
 };
 
@@ -52,13 +49,19 @@ struct lookup_row {
 struct resolution {
   /// `recorded` means: accepted, to be written.
   verdict outcome = verdict::in_progress;
-  /// As in `record_result`.
+  /// As in `record_result`; without the id of a purchase that is `rival`.
   recorded_purchase purchase;
+  /// Position of the accepted purchase of this transaction, an earlier one,
+  /// that takes the key or the receipt.
+  std::optional<size_t> rival;
 };
 
-/// Resolves the purchases of one transaction: key, then receipt, then
-/// customer. A customer is known if the database knows it, or if an accepted
-/// purchase of the same transaction makes it known.
+/// Resolves the purchases of one transaction, in their order: key, then
+/// receipt, then customer. A key or a receipt belongs to whom the database
+/// says, or to the first accepted purchase that names it; one that is refused
+/// for its customer leaves them to the next. A customer is known if the
+/// database knows it, or if an accepted purchase of the same transaction makes
+/// it known.
 /// @param rows `rows[i]` belongs to `purchases[i]`.
 std::vector<resolution> resolve(const std::vector<const purchase*>& purchases,
                                 const std::vector<lookup_row>& rows);

@@ -396,7 +396,7 @@ void finish(const batch_plan& plan, const std::vector<purchase_ptr>& batch,
       results[i].outcome = verdict::in_progress;
   for (size_t i = 0; i < batch.size(); ++i) {
     auto leader = plan.leader_of[i];
-    if (leader == batch_plan::nobody || leader == i)
+    if (leader == i)
       continue;
     results[i] = results[leader];
     if (results[i].outcome == verdict::recorded)
@@ -589,12 +589,17 @@ postgres_purchase_store::accept(const call& c, const claimed_batch& claimed,
   auto resolutions = resolve(wanted, rows);
   std::vector<new_sale> sales;
   std::unordered_set<uuid> known;
+  std::vector<std::optional<uuid>> made(resolutions.size());
   for (size_t i = 0; i < resolutions.size(); ++i) {
     const auto& x = claimed.purchases[i];
-    if (resolutions[i].outcome != verdict::recorded) {
-      part.results.emplace_back(
-        x.at, record_result{resolutions[i].outcome,
-                            std::move(resolutions[i].purchase)});
+    auto& [outcome, purchase, rival] = resolutions[i];
+    if (outcome != verdict::recorded) {
+      if (rival && !made[*rival])
+        continue; // Its rival could not be stamped.
+      if (rival)
+        purchase.purchase_id = *made[*rival];
+      part.results.emplace_back(x.at,
+                                record_result{outcome, std::move(purchase)});
       continue;
     }
     new_sale sale;
@@ -603,6 +608,7 @@ postgres_purchase_store::accept(const call& c, const claimed_batch& claimed,
     sale.seq = x.seq;
     if (!stamp(c, sale, claimed.now))
       continue;
+    made[i] = sale.row.purchase_id;
     if (rows[i].customer_known)
       known.insert(*x.wanted->user_id);
     sales.push_back(std::move(sale));

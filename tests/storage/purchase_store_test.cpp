@@ -435,22 +435,49 @@ BOOST_FIXTURE_TEST_CASE(equal_purchases_of_a_batch_make_one_row, fixture) {
   check_rows(2, 2);
 }
 
-BOOST_FIXTURE_TEST_CASE(different_purchases_of_a_batch_under_one_key_take_turns,
-                        fixture) {
-  auto x = make.make();
-  auto other_total
-    = changed(x, [](purchase& p) { p.items[0].unit_price += 1; });
-  auto other_key
-    = changed(x, [&](purchase& p) { p.idempotency_key = make.new_id(); });
-  auto results = record({x, other_total, other_key});
+BOOST_FIXTURE_TEST_CASE(a_batch_of_rivals_is_resolved_at_once, fixture) {
+  auto first = make.make();
+  std::vector<purchase_ptr> batch{first};
+  for (int i = 1; i <= 20; ++i) {
+    batch.push_back(
+      changed(first, [&](purchase& p) { p.items[0].unit_price += i; }));
+    batch.push_back(
+      changed(first, [&](purchase& p) { p.idempotency_key = make.new_id(); }));
+  }
+  auto results = record(batch);
   BOOST_TEST(results[0].outcome == verdict::recorded);
-  BOOST_TEST(results[1].outcome == verdict::in_progress);
-  BOOST_TEST(results[2].outcome == verdict::in_progress);
-  results = record({other_total, other_key});
-  BOOST_TEST(results[0].outcome == verdict::key_reused);
-  // It shares the receipt with an earlier one of the batch.
-  BOOST_TEST(results[1].outcome == verdict::in_progress);
-  BOOST_TEST(outcome(other_key) == verdict::receipt_taken);
+  for (size_t i = 1; i < batch.size(); i += 2) {
+    BOOST_TEST(results[i].outcome == verdict::key_reused);
+    BOOST_TEST(results[i + 1].outcome == verdict::receipt_taken);
+    BOOST_TEST(results[i + 1].purchase.purchase_id
+               == results[0].purchase.purchase_id);
+  }
+  check_rows(1, 1);
+  // And the same when the first is there already.
+  results = record(batch);
+  BOOST_TEST(results[0].outcome == verdict::replayed);
+  for (size_t i = 1; i < batch.size(); i += 2) {
+    BOOST_TEST(results[i].outcome == verdict::key_reused);
+    BOOST_TEST(results[i + 1].outcome == verdict::receipt_taken);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(a_refused_purchase_leaves_key_and_receipt_to_the_next,
+                        fixture) {
+  auto fine = make.make();
+  auto stranger
+    = changed(fine, [&](purchase& p) { p.user_id = make.new_id(); });
+  auto other = changed(stranger, [&](purchase& p) {
+    p.user_id = make.new_id();
+    p.idempotency_key = make.new_id();
+  });
+  auto late = changed(fine, [](purchase& p) { p.items[0].unit_price += 1; });
+  auto results = record({stranger, other, fine, late});
+  BOOST_TEST(results[0].outcome == verdict::customer_unknown);
+  BOOST_TEST(results[1].outcome == verdict::customer_unknown);
+  BOOST_TEST(results[2].outcome == verdict::recorded);
+  BOOST_TEST(results[3].outcome == verdict::key_reused);
+  check_rows(1, 1);
 }
 
 BOOST_FIXTURE_TEST_CASE(followers_get_the_refusal_of_their_leader, fixture) {

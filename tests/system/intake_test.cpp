@@ -5,6 +5,7 @@
 
 #include <pqxx/pqxx>
 
+#include <map>
 #include <set>
 #include <thread>
 
@@ -58,8 +59,8 @@ struct fixture {
   running_program& program;
 };
 
-std::string replaced(std::string text, const std::string& what,
-                     const std::string& by) {
+std::string
+replaced(std::string text, const std::string& what, const std::string& by) {
   auto at = text.find(what);
   BOOST_REQUIRE(at != std::string::npos);
   return text.replace(at, what.size(), by);
@@ -127,7 +128,8 @@ BOOST_AUTO_TEST_CASE(a_receipt_under_another_key_is_409_and_names_the_sale) {
   BOOST_TEST(got.at("purchase_id") == first.at("purchase_id"));
 }
 
-BOOST_AUTO_TEST_CASE(thirty_posts_at_once_make_one_row_and_thirty_equal_bodies) {
+BOOST_AUTO_TEST_CASE(
+  thirty_posts_at_once_make_one_row_and_thirty_equal_bodies) {
   sale x;
   auto body = x.body();
   std::vector<answer> answers(30);
@@ -145,6 +147,33 @@ BOOST_AUTO_TEST_CASE(thirty_posts_at_once_make_one_row_and_thirty_equal_bodies) 
   BOOST_TEST(count("SELECT count(*) FROM purchases WHERE receipt_id = '"
                    + x.receipt_id + "'")
              == 1);
+}
+
+// Rivals are not 'in progress elsewhere': each has its answer, and soon.
+BOOST_AUTO_TEST_CASE(rivals_for_a_key_or_a_receipt_are_told_who_won) {
+  sale base;
+  base.body();
+  std::vector<answer> answers(60);
+  std::vector<std::thread> tills;
+  for (size_t i = 0; i < answers.size(); ++i)
+    tills.emplace_back([&, i] {
+      auto mine = base;
+      if (i % 2 == 0)
+        mine.cashier_id = "cashier-" + std::to_string(i);
+      else
+        mine.idempotency_key = random_uuid();
+      answers[i] = post(mine.body());
+    });
+  for (auto& till : tills)
+    till.join();
+  std::map<std::string, int> outcomes;
+  for (const auto& got : answers)
+    ++outcomes[got.status == 201 ? "recorded" : got.at("type")];
+  BOOST_TEST(outcomes["recorded"] == 1);
+  BOOST_TEST(outcomes["/problems/request-in-progress"] == 0);
+  BOOST_TEST(outcomes["/problems/receipt-already-used"]
+               + outcomes["/problems/idempotency-key-reused"]
+             == 59);
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_json_is_400) {
@@ -168,8 +197,8 @@ BOOST_AUTO_TEST_CASE(a_missing_or_unequal_key_is_400) {
                  "idempotency-key-missing");
   expect_problem(post(body, {{"Idempotency-Key", random_uuid()}}), 400,
                  "idempotency-key-mismatch");
-  auto quoted = post(without,
-                     {{"Idempotency-Key", "\"" + x.idempotency_key + "\""}});
+  auto quoted
+    = post(without, {{"Idempotency-Key", "\"" + x.idempotency_key + "\""}});
   BOOST_TEST(quoted.status == 201, quoted.body);
 }
 
@@ -231,10 +260,10 @@ BOOST_AUTO_TEST_CASE(keys_open_only_their_own_doors) {
   BOOST_TEST(with("tsk_till_wrong").status == 401);
   BOOST_TEST(with(program.where().owner_key).status == 403);
   BOOST_TEST(program.post("branch-2", body).status == 403);
-  BOOST_TEST(program.get("/analytics/summary",
-                         program.where().till_keys.at("branch-1"))
-               .status
-             == 403);
+  BOOST_TEST(
+    program.get("/analytics/summary", program.where().till_keys.at("branch-1"))
+      .status
+    == 403);
   sale stranger;
   stranger.branch_id = "branch-9";
   expect_problem(post(stranger.body()), 422, "validation-failed");
@@ -281,9 +310,8 @@ BOOST_AUTO_TEST_CASE(customers_come_in_pages_and_branches_to_any_key) {
   auto first = program.get("/customers?limit=2", till);
   BOOST_TEST(first.status == 200, first.body);
   BOOST_TEST(first.at("customers") == "[2]");
-  auto second = program.get("/customers?limit=2&after="
-                              + first.at("customers.1.user_id"),
-                            till);
+  auto second = program.get(
+    "/customers?limit=2&after=" + first.at("customers.1.user_id"), till);
   BOOST_TEST(second.at("customers.0.user_id")
              > first.at("customers.1.user_id"));
   auto branches = program.get("/branches", till);
@@ -338,9 +366,8 @@ BOOST_AUTO_TEST_CASE(a_key_held_by_a_stuck_session_costs_only_its_own_till) {
 
 BOOST_AUTO_TEST_CASE(keys_are_made_and_revoked_without_a_restart) {
   auto dir = the_shop().directory.path() + "/data";
-  auto made = run_command({"key", "create", "--data-dir", dir, "--role",
-                           "till", "--branch", "branch-1", "--label",
-                           "counter 2"});
+  auto made = run_command({"key", "create", "--data-dir", dir, "--role", "till",
+                           "--branch", "branch-1", "--label", "counter 2"});
   BOOST_REQUIRE_MESSAGE(made.code == 0, made.errors);
   auto secret = made.output.substr(0, made.output.find('\n'));
   auto works = [&] { return program.get("/branches", secret).status == 200; };
@@ -349,8 +376,8 @@ BOOST_AUTO_TEST_CASE(keys_are_made_and_revoked_without_a_restart) {
   auto line = list.output.substr(0, list.output.find("counter 2"));
   line = line.substr(line.rfind('\n') + 1);
   BOOST_TEST(list.output.find(secret) == std::string::npos);
-  auto revoked = run_command(
-    {"key", "revoke", line.substr(0, 36), "--data-dir", dir});
+  auto revoked
+    = run_command({"key", "revoke", line.substr(0, 36), "--data-dir", dir});
   BOOST_TEST(revoked.code == 0, revoked.errors);
   // The contract's bound, plus the time of the last look.
   BOOST_TEST(eventually([&] { return !works(); }, 5s));
@@ -366,8 +393,8 @@ BOOST_AUTO_TEST_CASE(the_catalogue_enriches_events_and_unknown_products_sell) {
           out);
     fclose(out);
   }
-  auto imported = run_command(
-    {"catalog", "import", file, "--data-dir", dir + "/data"});
+  auto imported
+    = run_command({"catalog", "import", file, "--data-dir", dir + "/data"});
   BOOST_REQUIRE_MESSAGE(imported.code == 0, imported.errors);
   auto enriched = [&] {
     sale x;
