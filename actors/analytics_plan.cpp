@@ -1,5 +1,6 @@
 #include "actors/analytics_plan.hpp"
 
+#include "actors/analytics_answer.hpp"
 #include "messages/json.hpp"
 #include "messages/limits.hpp"
 #include "messages/text.hpp"
@@ -24,7 +25,7 @@ constexpr auto week = one_day{7};
 constexpr size_t limit_default = 10;
 constexpr auto days_default = one_day{30};
 constexpr int buckets_default = 12;
-constexpr int hours_of_long_day = 25;
+constexpr int hours_of_short_day = 23;
 constexpr int64_t heat_rows = heat_cells;
 
 constexpr std::array<std::pair<std::string_view, analytics>, 7> names{{
@@ -49,8 +50,11 @@ constexpr std::array<std::pair<std::string_view, bucket_size>, 4> sizes{{
 /// Takes parameters out of a query and keeps the first thing that is wrong.
 class parameter_reader {
 public:
-  explicit parameter_reader(const header_list& query) : rest_(query) {
-    // nop
+  explicit parameter_reader(const http_request& request)
+    : rest_(request.query) {
+    if (request.garbled_parameter)
+      refuse(*request.garbled_parameter,
+             "must be percent-encoded UTF-8 without U+0000");
   }
 
   void refuse(std::string_view name, std::string detail) {
@@ -209,13 +213,32 @@ calendar_day default_from(calendar_day to, bucket_size step) {
   return result;
 }
 
-/// How many buckets the range has at most.
+int64_t day_count(const analytics_plan& plan) {
+  return (plan.to - plan.from).count() + 1;
+}
+
+/// How many hours the longest series of the range has.
+int64_t hour_count(const analytics_plan& plan) {
+  // Counting costs as much as answering: not for what is refused anyway.
+  auto least = day_count(plan) * hours_of_short_day;
+  auto sections = static_cast<int64_t>(plan.branches.size()) + 1;
+  if (least > static_cast<int64_t>(limits::buckets_max)
+      || least * sections > static_cast<int64_t>(limits::answer_rows_max))
+    return least;
+  size_t result = 0;
+  for (const auto& x : plan.branches)
+    if (x.clock != nullptr)
+      result
+        = std::max(result, local_hours(*x.clock, plan.from, plan.to).size());
+  return static_cast<int64_t>(result);
+}
+
+/// How many buckets a series of the range has.
 int64_t bucket_count(const analytics_plan& plan) {
-  auto days = (plan.to - plan.from).count() + 1;
   if (plan.what == analytics::heatmap || plan.step == bucket_size::day)
-    return days;
+    return day_count(plan);
   if (plan.step == bucket_size::hour)
-    return days * hours_of_long_day;
+    return hour_count(plan);
   int64_t result = 0;
   for (auto day = bucket_start(plan.from, plan.step); day <= plan.to;
        day = next_bucket(day, plan.step))
@@ -450,7 +473,7 @@ plan_question(const analytics_question& question, directory_ptr shops,
   plan.what = *what;
   plan.shops = std::move(shops);
   plan.now = now;
-  parameter_reader in{question.request->query};
+  parameter_reader in{*question.request};
   read_parameters(in, plan);
   if (in.wrong())
     return bad_parameter(*in.wrong());

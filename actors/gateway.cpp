@@ -450,10 +450,13 @@ struct parameter {
   std::optional<std::string> value;
 };
 
-/// Fills in the values. @returns what is wrong: an unknown parameter, or one
-/// that comes twice.
+/// Fills in the values. @returns what is wrong: a garbled or unknown parameter,
+/// or one that comes twice.
 std::optional<problem>
 take_parameters(const http_request& request, std::span<parameter> known) {
+  if (request.garbled_parameter)
+    return bad_parameter(*request.garbled_parameter,
+                         "Must be percent-encoded UTF-8 without U+0000.");
   for (const auto& [name, value] : request.query) {
     auto i = std::find_if(known.begin(), known.end(),
                           [&](const auto& x) { return x.name == name; });

@@ -21,6 +21,9 @@ struct http_request {
   std::string path;
   /// Percent-decoded, in order; a name may come more than once.
   header_list query;
+  /// Name of a parameter that cannot be decoded, and is not in `query`; still
+  /// encoded if it is the name that cannot.
+  std::optional<std::string> garbled_parameter;
   /// Names in lower case, in order.
   header_list headers;
   std::string body;

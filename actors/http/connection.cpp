@@ -342,6 +342,7 @@ http_connection::fill(http_request& out, const parser& in) {
                   "The request target is not a well-formed path and query.");
   out.path = std::move(target->path);
   out.query = std::move(target->query);
+  out.garbled_parameter = std::move(target->garbled_parameter);
   return outcome::ready;
 }
 

@@ -41,12 +41,21 @@ std::optional<std::string> decode(std::string_view text, bool plus_is_space) {
       result += plus_is_space && text[i] == '+' ? ' ' : text[i];
     }
   }
-  if (has_control(result) || !is_utf8(result))
+  if (!is_utf8(result))
     return std::nullopt;
   return result;
 }
 
-bool parse_query(std::string_view text, header_list& out) {
+/// A name or value of the query. What a till may send as an id can be asked
+/// for, line feeds included; U+0000 is an error everywhere.
+std::optional<std::string> decode_word(std::string_view text) {
+  auto result = decode(text, true);
+  if (result && result->find('\0') != std::string::npos)
+    return std::nullopt;
+  return result;
+}
+
+void parse_query(std::string_view text, request_target& out) {
   while (!text.empty()) {
     auto end = std::min(text.find('&'), text.size());
     auto pair = text.substr(0, end);
@@ -54,13 +63,14 @@ bool parse_query(std::string_view text, header_list& out) {
     if (pair.empty())
       continue;
     auto equals = std::min(pair.find('='), pair.size());
-    auto name = decode(pair.substr(0, equals), true);
-    auto value = decode(pair.substr(std::min(equals + 1, pair.size())), true);
-    if (!name || !value)
-      return false;
-    out.emplace_back(std::move(*name), std::move(*value));
+    auto name = decode_word(pair.substr(0, equals));
+    auto value = decode_word(pair.substr(std::min(equals + 1, pair.size())));
+    if (name && value)
+      out.query.emplace_back(std::move(*name), std::move(*value));
+    else if (!out.garbled_parameter)
+      out.garbled_parameter
+        = name.value_or(std::string{pair.substr(0, equals)});
   }
-  return true;
 }
 
 /// How many bytes follow a lead byte and what its bits are; -1: no lead byte.
@@ -94,12 +104,11 @@ std::optional<request_target> parse_target(std::string_view target) {
     return std::nullopt;
   auto mark = std::min(target.find('?'), target.size());
   auto path = decode(target.substr(0, mark), false);
-  if (!path)
+  if (!path || has_control(*path))
     return std::nullopt;
-  request_target result{std::move(*path), {}};
-  if (mark < target.size()
-      && !parse_query(target.substr(mark + 1), result.query))
-    return std::nullopt;
+  request_target result{std::move(*path), {}, {}};
+  if (mark < target.size())
+    parse_query(target.substr(mark + 1), result);
   return result;
 }
 

@@ -191,6 +191,17 @@ BOOST_AUTO_TEST_CASE(a_bad_parameter_is_named) {
   BOOST_TEST(refused("heatmap", {{"limit", "3"}}) == "\"limit\"");
 }
 
+BOOST_AUTO_TEST_CASE(a_parameter_that_cannot_be_decoded_is_refused) {
+  auto garbled = test::question("summary", {{"date", "2019-02-01"}});
+  auto request = std::make_shared<http_request>(*garbled.request);
+  request->garbled_parameter = "branch_id";
+  garbled.request = request;
+  auto result = plan_question(garbled, shops, now);
+  BOOST_REQUIRE(std::holds_alternative<problem>(result));
+  BOOST_TEST(std::get<problem>(result).members.at(0).second
+             == "\"branch_id\"");
+}
+
 BOOST_AUTO_TEST_CASE(a_series_and_an_answer_have_a_bounded_length) {
   BOOST_TEST(refused("revenue", {{"granularity", "hour"},
                                  {"from", "2018-01-01"},
@@ -198,6 +209,16 @@ BOOST_AUTO_TEST_CASE(a_series_and_an_answer_have_a_bounded_length) {
              == "\"from\"");
   plan("revenue",
        {{"granularity", "hour"}, {"from", "2018-03-01"}, {"to", "2019-04-01"}});
+  // 416 days of 24 hours, of which one has 23 and one 25: 9984 buckets.
+  plan("revenue", {{"granularity", "hour"},
+                   {"branch_id", "nyc"},
+                   {"from", "2018-01-01"},
+                   {"to", "2019-02-20"}});
+  BOOST_TEST(refused("revenue", {{"granularity", "hour"},
+                                 {"branch_id", "nyc"},
+                                 {"from", "2018-01-01"},
+                                 {"to", "2019-02-21"}})
+             == "\"from\"");
   BOOST_TEST(refused("heatmap", {{"from", "1900-01-01"}}) == "\"from\"");
   plan("revenue", {{"granularity", "month"}, {"from", "1900-01-01"}});
   chain wide;

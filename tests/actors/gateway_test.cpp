@@ -732,6 +732,10 @@ BOOST_AUTO_TEST_CASE(bad_parameters_are_a_400_that_names_them) {
       BOOST_TEST(body.root().find("parameter")->text == name);
     }
   }
+  auto garbled = make("GET", "/customers", "till-1");
+  garbled.garbled_parameter = "after";
+  auto body = check_problem(ask_gateway(garbled), 400, "bad-parameter");
+  BOOST_TEST(body.root().find("parameter")->text == "after");
 }
 
 BOOST_AUTO_TEST_CASE(customers_come_in_pages) {

@@ -188,6 +188,8 @@ BOOST_AUTO_TEST_CASE(a_bad_parameter_is_400_and_named) {
          wrong{"/analytics/product?from=2020-01-01&to=2020-01-02",
                "product_id"},
          wrong{"/analytics/summary?after=yesterday", "after"},
+         wrong{"/analytics/summary?branch_id=%00", "branch_id"},
+         wrong{"/analytics/summary?date=%zz", "date"},
        }) {
     auto got = program.ask(x.target);
     BOOST_TEST(got.status == 400, x.target << " " << got.body);
