@@ -68,8 +68,9 @@ int main(int argc, char** argv) {
       return failed;
     }
   }
-  if (words.front() == "help" || asks_for_help(words))
-    return overview(std::cout, done);
+  for (auto word : {"help", "--help", "-h"})
+    if (words.front() == word)
+      return overview(std::cout, done);
   std::cerr << "tillstream: there is no command '" << words.front() << "'\n\n";
   return overview(std::cerr, wrong_usage);
 }

@@ -12,6 +12,7 @@
 #include <cctype>
 #include <cstdlib>
 #include <fstream>
+#include <utility>
 
 namespace po = boost::program_options;
 
@@ -42,6 +43,21 @@ void store_file(const std::string& path, const po::options_description& known,
   po::store(po::parse_config_file(in, known), values);
 }
 
+/// Numbers are read with their sign: read without one, -1 is a large number.
+po::typed_value<int64_t>* number() {
+  return po::value<int64_t>();
+}
+
+/// @throws usage_error when it is not in the range of `T`
+template <class T>
+T to_number(const po::variables_map& values, const std::string& name) {
+  auto x = values[name].as<int64_t>();
+  if (!std::in_range<T>(x))
+    throw usage_error("--" + name + ": " + std::to_string(x)
+                      + " is out of range");
+  return static_cast<T>(x);
+}
+
 settings to_settings(const po::variables_map& values) {
   settings x;
   auto roles = parse_roles(values["roles"].as<std::string>());
@@ -50,17 +66,18 @@ settings to_settings(const po::variables_map& values) {
   x.roles = *roles;
   x.node_name = values["node-name"].as<std::string>();
   x.listen_address = values["listen"].as<std::string>();
-  x.port = values["port"].as<uint16_t>();
+  x.port = to_number<uint16_t>(values, "port");
   x.oltp_dsn = values["oltp-dsn"].as<std::string>();
   x.analytics_dsn = values["analytics-dsn"].as<std::string>();
   x.analytics_replica_dsn = values["analytics-replica-dsn"].as<std::string>();
   x.nats_url = values["nats-url"].as<std::string>();
-  x.writers = values["writers"].as<size_t>();
-  x.aggregate_writers = values["aggregate-writers"].as<size_t>();
-  x.readers = values["readers"].as<size_t>();
-  x.scheduler_threads = values["scheduler-threads"].as<size_t>();
-  x.write_batch_max = values["write-batch-max"].as<size_t>();
-  x.purchases_in_flight_max = values["purchases-in-flight-max"].as<size_t>();
+  x.writers = to_number<size_t>(values, "writers");
+  x.aggregate_writers = to_number<size_t>(values, "aggregate-writers");
+  x.readers = to_number<size_t>(values, "readers");
+  x.scheduler_threads = to_number<size_t>(values, "scheduler-threads");
+  x.write_batch_max = to_number<size_t>(values, "write-batch-max");
+  x.purchases_in_flight_max
+    = to_number<size_t>(values, "purchases-in-flight-max");
   x.rate_limit = values["rate-limit"].as<double>();
   x.stream_replicas = values["stream-replicas"].as<int>();
   x.stream_placement_cluster
@@ -69,10 +86,10 @@ settings to_settings(const po::variables_map& values) {
   x.stream_bytes_max = values["stream-bytes-max"].as<int64_t>();
   x.retention_days = values["retention-days"].as<int>();
   x.lake_dir = values["lake-dir"].as<std::string>();
-  x.lake_age_s = values["lake-age"].as<unsigned>();
+  x.lake_age_s = to_number<unsigned>(values, "lake-age");
   x.web_dir = values["web-dir"].as<std::string>();
   x.log_level = values["log-level"].as<std::string>();
-  x.shutdown_grace_s = values["shutdown-grace"].as<unsigned>();
+  x.shutdown_grace_s = to_number<unsigned>(values, "shutdown-grace");
   x.fault_points = values["fault-points"].as<std::string>();
   return x;
 }
@@ -123,8 +140,7 @@ po::options_description settings_flags() {
       "what this node does");
   add("listen", po::value<std::string>()->default_value(x.listen_address),
       "address to listen on");
-  add("port", po::value<uint16_t>()->default_value(x.port),
-      "HTTP port; 0 takes a free one");
+  add("port", number()->default_value(x.port), "HTTP port; 0 takes a free one");
   add("oltp-dsn", po::value<std::string>()->default_value(""),
       "PostgreSQL of the purchases");
   add("analytics-dsn", po::value<std::string>()->default_value(""),
@@ -133,20 +149,18 @@ po::options_description settings_flags() {
       "read replica of the latter, for pieces of history; empty: none");
   add("nats-url", po::value<std::string>()->default_value(""),
       "nats-server with JetStream; several with commas");
-  add("writers", po::value<size_t>()->default_value(x.writers),
+  add("writers", number()->default_value(x.writers),
       "transaction writers, a session and a thread each");
-  add("aggregate-writers",
-      po::value<size_t>()->default_value(x.aggregate_writers),
+  add("aggregate-writers", number()->default_value(x.aggregate_writers),
       "aggregate writers, likewise");
-  add("readers", po::value<size_t>()->default_value(x.readers),
+  add("readers", number()->default_value(x.readers),
       "readers of each database, likewise");
-  add("scheduler-threads",
-      po::value<size_t>()->default_value(x.scheduler_threads),
+  add("scheduler-threads", number()->default_value(x.scheduler_threads),
       "threads of the cooperative actors; 0: one a core");
-  add("write-batch-max", po::value<size_t>()->default_value(x.write_batch_max),
+  add("write-batch-max", number()->default_value(x.write_batch_max),
       "purchases of one transaction");
   add("purchases-in-flight-max",
-      po::value<size_t>()->default_value(x.purchases_in_flight_max),
+      number()->default_value(x.purchases_in_flight_max),
       "accepted and not yet answered; beyond it 503");
   add("rate-limit", po::value<double>()->default_value(x.rate_limit, "0"),
       "purchases a second and key; beyond it 429; 0: off");
@@ -163,14 +177,13 @@ po::options_description settings_flags() {
       "days that outbox and event log keep what is done");
   add("lake-dir", po::value<std::string>()->default_value(""),
       "archive raw events here; empty: no archive");
-  add("lake-age", po::value<unsigned>()->default_value(x.lake_age_s),
+  add("lake-age", number()->default_value(x.lake_age_s),
       "seconds that a quiet branch's events wait for a file");
   add("web-dir", po::value<std::string>()->default_value(""),
       "files of the dashboard");
   add("log-level", po::value<std::string>()->default_value(x.log_level),
       "debug, info, warning, error");
-  add("shutdown-grace",
-      po::value<unsigned>()->default_value(x.shutdown_grace_s),
+  add("shutdown-grace", number()->default_value(x.shutdown_grace_s),
       "seconds for an orderly end before it is forced");
   add("fault-points", po::value<std::string>()->default_value(""),
       "test hooks, `name=throw:count`");
