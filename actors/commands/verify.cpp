@@ -32,8 +32,8 @@ command_options verify_options() {
 }
 
 /// The event id of a message, or nothing for what is no event.
-std::optional<uuid> event_id_of(json_document& document,
-                                std::string_view payload) {
+std::optional<uuid>
+event_id_of(json_document& document, std::string_view payload) {
   if (!document.parse(payload).empty())
     return std::nullopt;
   const auto* id = document.root().find("id");
@@ -43,13 +43,13 @@ std::optional<uuid> event_id_of(json_document& document,
 }
 
 storage::stream_scanner make_scanner(const storage::nats_settings& broker) {
-  return [broker](const std::function<void(const uuid&)>& visit) {
+  return [broker](const storage::stream_visitor& visit) {
     json_document document;
-    return storage::scan_stream(broker, [&](std::string_view, uint64_t,
-                                            std::string_view payload) {
-      if (auto id = event_id_of(document, payload))
-        visit(*id);
-    });
+    return storage::scan_stream(
+      broker, [&](std::string_view, uint64_t, std::string_view payload) {
+        if (auto id = event_id_of(document, payload))
+          visit(*id, payload);
+      });
   };
 }
 

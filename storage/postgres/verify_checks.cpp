@@ -239,6 +239,55 @@ constexpr rule of_purchases[] = {
    WHERE (p.purchase_id, p.outbox_seq)
          IS DISTINCT FROM (o.purchase_id, o.seq))"},
 
+  // Names are left out: the catalogue may have changed since.
+  {"contents of the outbox",
+   R"(
+  SELECT format('outbox_events: %s %s tells something else than purchase %s',
+                branch_id, event_id, p.purchase_id)
+    FROM outbox_events o
+    JOIN purchases p USING (branch_id, event_id)
+   CROSS JOIN LATERAL (
+     SELECT pg_temp.verify_json(o.payload) AS event) e
+   CROSS JOIN LATERAL (
+     SELECT length(split_part(event #>> '{data,total}', '.', 2)) AS digits) d
+   CROSS JOIN LATERAL (
+     SELECT jsonb_agg(jsonb_build_object(
+              'product_id', product_id,
+              'unit_price', pg_temp.verify_money(unit_price_minor, digits),
+              'qty', 1)) AS items
+       FROM purchase_items i
+      WHERE (i.branch_id, i.purchase_id) = (p.branch_id, p.purchase_id)) i
+   WHERE jsonb_array_length(CASE jsonb_typeof(event #> '{data,items}')
+                              WHEN 'array' THEN event #> '{data,items}'
+                              ELSE '[]' END) <> p.items_count
+      OR (event @> jsonb_build_object(
+            'id', p.event_id,
+            'source', '/tillstream/branches/' || p.branch_id,
+            'type', 'purchases.created',
+            'subject', p.purchase_id,
+            'time', pg_temp.verify_time(p.occurred_at),
+            'recordedtime', pg_temp.verify_time(p.recorded_at),
+            'partitionkey', p.branch_id,
+            'outboxseq', p.outbox_seq,
+            'data', jsonb_build_object(
+              'purchase_id', p.purchase_id,
+              'branch_id', p.branch_id,
+              'receipt_id', p.receipt_id,
+              'cashier_id', p.cashier_id,
+              'pos_id', p.pos_id,
+              'idempotency_key', p.idempotency_key,
+              'user_id', p.customer_id,
+              'new_customer', p.new_customer,
+              'occurred_at', pg_temp.verify_time(p.occurred_at),
+              'recorded_at', pg_temp.verify_time(p.recorded_at),
+              'business_day', p.business_day,
+              'business_hour', pg_temp.verify_time(p.business_hour),
+              'business_minute', p.business_minute,
+              'currency', p.currency,
+              'total', pg_temp.verify_money(p.total_minor, digits),
+              'items_count', p.items_count,
+              'items', items))) IS NOT TRUE)"},
+
   {"doubled events",
    R"(
   SELECT format('purchases: event %s stands in %s purchases', event_id,
@@ -265,6 +314,8 @@ constexpr rule of_purchases[] = {
    GROUP BY customer_id
   HAVING count(*) > 1)"},
 
+  // A clock that is set by less than an hour shows an hour that begins when it
+  // is set: then the first minute since which the offset is the sale's.
   {"business days",
    R"(
   SELECT CASE
@@ -281,12 +332,26 @@ constexpr rule of_purchases[] = {
     LEFT JOIN branches b USING (branch_id)
     LEFT JOIN LATERAL (
       SELECT shifted::date AS day,
-             date_trunc('hour', p.occurred_at, b.time_zone) AS hour,
+             CASE WHEN (full_hour AT TIME ZONE b.time_zone)
+                       - (full_hour AT TIME ZONE 'UTC') = utc_offset
+                  THEN full_hour
+                  ELSE (SELECT min(m)
+                          FROM generate_series(full_hour, p.occurred_at,
+                                               '1 minute') m
+                         WHERE (m AT TIME ZONE b.time_zone)
+                               - (m AT TIME ZONE 'UTC') = utc_offset)
+             END AS hour,
              (extract(hour FROM shifted) * 60
               + extract(minute FROM shifted))::smallint AS minute
-        FROM (SELECT p.occurred_at AT TIME ZONE b.time_zone
-                     - make_interval(mins => b.day_start_minutes) AS shifted
-             ) local) t ON true
+        FROM (SELECT local_time
+                     - make_interval(mins => b.day_start_minutes) AS shifted,
+                     p.occurred_at
+                     - (local_time - date_trunc('hour', local_time))
+                       AS full_hour,
+                     local_time - (p.occurred_at AT TIME ZONE 'UTC')
+                       AS utc_offset
+                FROM (SELECT p.occurred_at AT TIME ZONE b.time_zone
+                               AS local_time) l) local) t ON true
    WHERE (p.business_day, p.business_hour, p.business_minute)
          IS DISTINCT FROM (t.day, t.hour, t.minute))"},
 };
@@ -329,14 +394,17 @@ constexpr rule of_analytics[] = {
 };
 
 constexpr rule sent_is_in_stream{"the stream", R"(
-  SELECT format('stream: %s %s is missing, though SENT at %s', branch_id,
-                event_id, sent_at)
+  SELECT CASE WHEN s.event_id IS NULL THEN
+                format('stream: %s %s is missing, though SENT at %s',
+                       branch_id, o.event_id, sent_at)
+              ELSE
+                format('stream: %s %s has other bytes than the outbox',
+                       branch_id, o.event_id)
+         END
     FROM outbox_events o
-   WHERE status = 'SENT'
-     AND sent_at >= :stream_since
-     AND NOT EXISTS (SELECT
-                       FROM verify_stream s
-                      WHERE s.event_id = o.event_id))"};
+    LEFT JOIN verify_stream s USING (event_id)
+   WHERE (s.event_id IS NULL AND status = 'SENT' AND sent_at >= :stream_since)
+      OR s.digest <> encode(sha256(convert_to(o.payload, 'UTF8')), 'hex'))"};
 
 } // namespace
 

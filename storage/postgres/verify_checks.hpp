@@ -7,7 +7,9 @@
 /// `:log_floor` (first event id of the event log), `:outbox_floor` (that of
 /// the outbox), `:minutes_from` (first day with minutes), `:stream_since`.
 ///
-/// `verify_sold` is a view: the purchases that count as applied.
+/// `verify_sold` is a view: the purchases that count as applied. The functions
+/// `verify_json` (NULL for what is no JSON), `verify_time` and `verify_money`
+/// (as the event has them) are there, too.
 
 namespace tillstream::storage::postgres {
 

@@ -2,6 +2,8 @@
 
 #include "messages/error.hpp"
 #include "messages/limits.hpp"
+#include "messages/purchase.hpp"
+#include "storage/postgres/purchase_batch.hpp"
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/verify_checks.hpp"
 
@@ -62,18 +64,41 @@ constexpr const char* prepare_purchases_sql = R"(
       FROM purchases p
      WHERE NOT EXISTS (SELECT
                          FROM verify_late l
-                        WHERE l.event_id = p.event_id))";
+                        WHERE l.event_id = p.event_id);
+  CREATE OR REPLACE FUNCTION pg_temp.verify_json(x text) RETURNS jsonb
+  LANGUAGE plpgsql AS $$
+  BEGIN
+    RETURN x::jsonb;
+  EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+  END
+  $$;
+  CREATE OR REPLACE FUNCTION pg_temp.verify_time(x timestamptz) RETURNS text
+  LANGUAGE sql AS $$
+    SELECT to_char(x AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+  $$;
+  CREATE OR REPLACE FUNCTION pg_temp.verify_money(x bigint, digits int)
+  RETURNS text LANGUAGE sql AS $$
+    SELECT CASE WHEN digits > 0
+                THEN overlay(lpad(x::text, greatest(length(x::text),
+                                                    digits + 1), '0')
+                             PLACING '.' FROM
+                             greatest(length(x::text), digits + 1) - digits + 1
+                             FOR 0)
+                ELSE x::text END
+  $$)";
 
 constexpr statement add_late_sql{"verify_add_late", R"(
   INSERT INTO verify_late (event_id)
   SELECT unnest($1::uuid[]))"};
 
 constexpr const char* prepare_stream_sql
-  = "CREATE TEMP TABLE verify_stream (event_id uuid NOT NULL) ON COMMIT DROP";
+  = "CREATE TEMP TABLE verify_stream (event_id uuid NOT NULL, "
+    "digest text NOT NULL) ON COMMIT DROP";
 
 constexpr statement add_stream_sql{"verify_add_stream", R"(
-  INSERT INTO verify_stream (event_id)
-  SELECT unnest($1::uuid[]))"};
+  INSERT INTO verify_stream (event_id, digest)
+  SELECT * FROM unnest($1::uuid[], $2::text[]))"};
 
 constexpr const char* count_purchases_sql = "SELECT count(*) FROM purchases";
 constexpr const char* count_items_sql = "SELECT count(*) FROM purchase_items";
@@ -421,33 +446,47 @@ private:
       differ(std::string{rows.key()});
   }
 
+  /// Columns of `verify_stream`.
+  struct stream_rows {
+    std::vector<uuid> ids;
+    std::vector<std::string> digests;
+  };
+
+  void add_stream(const stream_rows& rows) {
+    if (!rows.ids.empty())
+      purchases_.exec(add_stream_sql, to_array(rows.ids),
+                      to_array(rows.digests));
+  }
+
   /// The stream is read after the snapshot, so it has what was SENT then.
   caf::error check_stream() {
     if (!options_.scan_stream)
       return caf::none;
     say("reading the stream");
     purchases_.run(prepare_stream_sql);
-    std::vector<uuid> portion;
+    stream_rows portion;
     // What the database throws must not pass through the stream's library.
     std::exception_ptr failed;
-    auto scanned = options_.scan_stream([&](const uuid& id) {
+    auto visit = [&](const uuid& id, std::string_view payload) {
       ++report_.stream_events;
-      portion.push_back(id);
-      if (portion.size() < rows_at_once)
+      portion.ids.push_back(id);
+      portion.digests.push_back(to_hex(sha256(payload)));
+      if (portion.ids.size() < rows_at_once)
         return;
       try {
         if (!failed)
-          add_ids(add_stream_sql, portion);
+          add_stream(portion);
       } catch (...) {
         failed = std::current_exception();
       }
-      portion.clear();
-    });
+      portion = {};
+    };
+    auto scanned = options_.scan_stream(visit);
     if (failed)
       std::rethrow_exception(failed);
     if (!scanned)
       return std::move(scanned.error());
-    add_ids(add_stream_sql, portion);
+    add_stream(portion);
     purchases_.run("ANALYZE verify_stream");
     check(purchases_, stream_rule());
     return caf::none;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 /// @file storage/postgres/verify_store.hpp
@@ -18,10 +19,13 @@
 
 namespace tillstream::storage {
 
-/// Calls `visit` with the id of each event that the stream holds, in any
-/// order; an id may come more than once.
-using stream_scanner = std::function<caf::expected<void>(
-  const std::function<void(const uuid&)>& visit)>;
+/// Takes an event's id and its bytes as published.
+using stream_visitor = std::function<void(const uuid&, std::string_view)>;
+
+/// Calls `visit` for each event that the stream holds, in any order; an id may
+/// come more than once.
+using stream_scanner
+  = std::function<caf::expected<void>(const stream_visitor& visit)>;
 
 struct verify_options {
   /// How long to wait until what is committed is applied: once before the

@@ -2,7 +2,9 @@
 
 #include "storage/postgres/verify_store.hpp"
 
+#include "messages/chain.hpp"
 #include "messages/error.hpp"
+#include "messages/event.hpp"
 #include "storage/postgres/stores.hpp"
 #include "tests/support/made_up_events.hpp"
 #include "tests/support/postgres_fixture.hpp"
@@ -37,6 +39,12 @@ test::event_options options_now() {
 template <class T>
 std::string why(const caf::expected<T>& x) {
   return x ? std::string{} : describe(x.error());
+}
+
+template <class T>
+T must(caf::expected<T> x) {
+  BOOST_REQUIRE_MESSAGE(x, why(x));
+  return std::move(*x);
 }
 
 std::string run(const std::string& dsn, const std::string& sql) {
@@ -249,6 +257,20 @@ const std::vector<tampering>& tamperings() {
      "UPDATE outbox_events SET seq = 9999 WHERE seq = 9",
      "and seq 9999, should be"},
     {true,
+     {"outbox_events"},
+     "UPDATE outbox_events SET payload = replace(payload, '\"total\":\"', "
+     "'\"total\":\"1') WHERE seq = 10",
+     "tells something else than purchase"},
+    {true,
+     {"outbox_events"},
+     "UPDATE outbox_events SET payload = '{' WHERE seq = 11",
+     "tells something else than purchase"},
+    {true,
+     {"outbox_events"},
+     "UPDATE outbox_events SET payload = jsonb_set(payload::jsonb, "
+     "'{data,items,0,unit_price}', '\"0.01\"') WHERE seq = 12",
+     "tells something else than purchase"},
+    {true,
      {"purchase_items"},
      "DELETE FROM purchase_items WHERE ctid = (SELECT min(ctid) FROM "
      "purchase_items)",
@@ -444,10 +466,10 @@ BOOST_AUTO_TEST_CASE(minutes_before_the_window_may_be_gone) {
 BOOST_AUTO_TEST_CASE(what_was_sent_must_be_in_the_stream) {
   options.scan_stream = [&](const auto& visit) -> caf::expected<void> {
     for (const auto& x : events)
-      visit(x.event_id);
+      visit(x.event_id, encode_event(x));
     // Redelivered, and unknown.
-    visit(events.front().event_id);
-    visit(uuid{});
+    visit(events.front().event_id, encode_event(events.front()));
+    visit(uuid{}, "");
     return caf::unit;
   };
   auto whole = verify();
@@ -457,7 +479,7 @@ BOOST_AUTO_TEST_CASE(what_was_sent_must_be_in_the_stream) {
   options.scan_stream = [&](const auto& visit) -> caf::expected<void> {
     for (const auto& x : events)
       if (x.event_id != lost.event_id)
-        visit(x.event_id);
+        visit(x.event_id, encode_event(x));
     return caf::unit;
   };
   auto broken = verify();
@@ -470,6 +492,49 @@ BOOST_AUTO_TEST_CASE(what_was_sent_must_be_in_the_stream) {
             "event_id = '"
               + to_string(lost.event_id) + "'");
   BOOST_CHECK(verify().equal());
+}
+
+BOOST_AUTO_TEST_CASE(the_stream_must_have_the_bytes_of_the_outbox) {
+  options.scan_stream = [&](const auto& visit) -> caf::expected<void> {
+    for (const auto& x : events)
+      visit(x.event_id, encode_event(x));
+    // Sold again, a little different.
+    visit(events.front().event_id, encode_event(events.front()) + " ");
+    return caf::unit;
+  };
+  auto broken = verify();
+  BOOST_CHECK_EQUAL(broken.differences_count, 1);
+  BOOST_CHECK(mentions(broken, "has other bytes than the outbox"));
+}
+
+// Lord Howe's clock is set by half an hour, Chatham's in the middle of one.
+BOOST_AUTO_TEST_CASE(hours_in_which_a_clock_is_set_are_no_difference) {
+  oltp = test::fresh_database("oltp");
+  analytics = test::fresh_database("analytics");
+  store = must(storage::open_aggregate_store(analytics));
+  chain shops;
+  shops.branches = {{"chatham", "", "Pacific/Chatham", 135},
+                    {"lord-howe", "", "Australia/Lord_Howe", 0}};
+  must(store->take("node-a", {"chatham", "lord-howe"}));
+  std::vector<purchase_event> sold;
+  cursors.clear();
+  for (const auto& shop : shops.branches) {
+    auto clock = branch_clock::make(shop);
+    BOOST_REQUIRE(clock);
+    for (auto set : {"2024-04-06T12:00:00Z", "2024-10-05T12:00:00Z",
+                     "2024-09-28T12:00:00Z"})
+      for (int minute = 0; minute < 300; minute += 7) {
+        auto x = maker.make_many(1).front();
+        x.branch_id = shop.id;
+        x.outbox_seq = static_cast<int64_t>(sold.size()) + 1;
+        x.occurred_at = *parse_rfc3339(set) + std::chrono::minutes{minute};
+        x.when = clock->at(x.occurred_at);
+        sold.push_back(x);
+      }
+  }
+  test::record_events(oltp, shops, sold);
+  apply(sold);
+  require_equal();
 }
 
 BOOST_AUTO_TEST_CASE(a_stream_that_cannot_be_read_is_an_error) {

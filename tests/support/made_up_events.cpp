@@ -209,7 +209,7 @@ void record_events(const std::string& dsn, const chain& shops,
       items.add(x.branch_id, x.purchase_id, ++line, item.product_id, item.name,
                 item.unit_price);
     outbox.add(x.branch_id, x.event_id, x.purchase_id, x.outbox_seq,
-               x.recorded_at, std::string{"{}"}, std::string{"SENT"},
+               x.recorded_at, encode_event(x), std::string{"SENT"},
                x.recorded_at);
   }
   for (auto* x : {&branches, &customers, &purchases, &items, &outbox})
