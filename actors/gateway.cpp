@@ -102,11 +102,13 @@ void answer_json(self_pointer self, const gateway_call& call,
   answer(self, call, {200, "application/json", {}, std::move(body)});
 }
 
+counter& purchase_counter(std::string_view outcome) {
+  return metrics().get_counter(purchases_metric, purchases_help,
+                               metric_label("outcome", outcome));
+}
+
 void count_purchase(std::string_view outcome) {
-  metrics()
-    .get_counter(purchases_metric, purchases_help,
-                 metric_label("outcome", outcome))
-    .add();
+  purchase_counter(outcome).add();
 }
 
 void fail(self_pointer self, const gateway_call& call, const problem& why) {
@@ -304,18 +306,36 @@ std::optional<problem> authorize(gateway_state& state, gateway_call& call) {
 
 // -- POST /purchases ----------------------------------------------------------
 
-/// `application/json`, in UTF-8 where it says so, and not compressed.
+/// Cuts the part before the next `;` off, in lower case and without blanks
+/// around it.
+std::string take_part(std::string_view& rest) {
+  constexpr std::string_view blanks = " \t";
+  auto end = std::min(rest.find(';'), rest.size());
+  auto part = rest.substr(0, end);
+  rest.remove_prefix(std::min(end + 1, rest.size()));
+  part.remove_prefix(std::min(part.find_first_not_of(blanks), part.size()));
+  std::string result{part.substr(0, part.find_last_not_of(blanks) + 1)};
+  for (auto& c : result)
+    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  return result;
+}
+
+/// `application/json`, in UTF-8 where it says so, and not compressed. Other
+/// parameters mean nothing for JSON (RFC 8259, 11).
 bool is_json(const http_request& request) {
   auto encoding = request.header("content-encoding");
   if (encoding && *encoding != "identity")
     return false;
-  std::string type{request.header("content-type").value_or("")};
-  std::erase_if(type, [](char c) { return c == ' ' || c == '\t' || c == '"'; });
-  std::transform(type.begin(), type.end(), type.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  });
-  return type == "application/json" || type == "application/json;"
-         || type == "application/json;charset=utf-8";
+  auto rest = request.header("content-type").value_or(std::string_view{});
+  if (take_part(rest) != "application/json")
+    return false;
+  while (!rest.empty()) {
+    auto parameter = take_part(rest);
+    if (parameter.starts_with("charset=") && parameter != "charset=utf-8"
+        && parameter != "charset=\"utf-8\"")
+      return false;
+  }
+  return true;
 }
 
 /// The header as received; more than one makes a value that is no UUID.
@@ -830,6 +850,9 @@ gateway(self_pointer self, gateway_options options) {
   assert(options.directory != nullptr);
   self->state.limiter = rate_limiter{options.rate_limit};
   self->state.options = std::move(options);
+  // There before the first sale.
+  for (auto outcome : {"recorded", "replayed"})
+    purchase_counter(outcome);
   return {
     [self](atom::request, http_exchange_ptr& exchange) {
       auto call = make_call(self, std::move(exchange));

@@ -10,6 +10,7 @@
 #include "messages/metrics.hpp"
 
 #include <caf/duration.hpp>
+#include <caf/sec.hpp>
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
@@ -38,7 +39,9 @@ gateway_part part_of(std::string name, Handle whom) {
     self->request(whom, caf::duration{limits::ready_wait_max}, atom::ready_v)
       .then([answer](readiness& x) { answer(std::move(x)); },
             [answer, name](caf::error& err) {
-              answer({name, false, describe(err)});
+              auto late = err == caf::sec::request_timeout;
+              answer({name, false,
+                      late ? "does not answer in time" : describe(err)});
             });
   };
   return {std::move(name), std::move(ask)};

@@ -233,6 +233,7 @@ void take_success(self_pointer self, const publish_ack& ack) {
   if (ack.duplicate)
     stats().duplicates.add();
   state.broker_retry.reset();
+  state.unanswered = false;
 }
 
 void take_failure(self_pointer self, const publish_ack& ack) {
@@ -250,6 +251,7 @@ void fail_overdue(self_pointer self) {
   if (count == 0)
     return;
   stats().failures.add(count);
+  state.unanswered = true;
   log::warning(log_refused, {{"error", "time-out"}, {"branches", count}});
 }
 
@@ -418,6 +420,8 @@ readiness tell(self_pointer self) {
     return {state.name, false, describe(state.publisher.error())};
   if (!state.publisher->connected())
     return {state.name, false, "not connected to the broker"};
+  if (state.unanswered)
+    return {state.name, false, "the broker does not answer"};
   return {state.name, true, ""};
 }
 

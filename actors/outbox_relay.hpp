@@ -97,6 +97,9 @@ struct outbox_relay_state {
 
   backoff broker_retry{0};
 
+  /// A publish was not answered in time, and none was since.
+  bool unanswered = false;
+
   /// A `flush` is on its way.
   bool flush_sent = false;
 

@@ -82,7 +82,8 @@ caf::result<record_result> submit(self_pointer self, purchase_ptr& what) {
   return promise;
 }
 
-/// Notes a writer's answer; the first that is ready answers for all.
+/// Notes a writer's answer. A branch has one writer, so all must be ready; the
+/// first that is not answers for all.
 void note_ready(self_pointer self, uint64_t id, bool ready,
                 std::string reason) {
   auto& questions = self->state.questions;
@@ -90,11 +91,10 @@ void note_ready(self_pointer self, uint64_t id, bool ready,
   if (i == questions.end())
     return;
   auto& question = i->second;
-  question.reason = std::move(reason);
-  if (!ready && --question.open > 0)
+  if (ready && --question.open > 0)
     return;
   question.promise.deliver(
-    readiness{"transaction-writer", ready, ready ? "" : question.reason});
+    readiness{"transaction-writer", ready, std::move(reason)});
   questions.erase(i);
 }
 
@@ -103,7 +103,7 @@ caf::result<readiness> ask_writers(self_pointer self) {
   auto id = ++state.last_id;
   auto promise = self->make_response_promise<readiness>();
   state.questions.emplace(
-    id, ready_question{promise, state.options.writers.size(), {}});
+    id, ready_question{promise, state.options.writers.size()});
   for (auto& writer : state.options.writers)
     self->request(writer, writer_ready_max, atom::ready_v)
       .then(

@@ -40,9 +40,6 @@ struct ready_question {
 
   /// Writers that did not answer yet.
   size_t open = 0;
-
-  /// What the last one said that is not ready.
-  std::string reason;
 };
 
 /// State of REQUEST INTAKE.

@@ -1,7 +1,6 @@
 #include "actors/supervisor.hpp"
 
 #include "messages/log.hpp"
-#include "messages/metrics.hpp"
 
 namespace tillstream::detail {
 
@@ -48,11 +47,10 @@ void log_shutdown_kill(const std::string& name) {
   log::warning(log_killed, {{"actor", name}});
 }
 
-void count_restart(const std::string& name) {
-  metrics()
-    .get_counter(metric_restarts, "Children that a supervisor replaced.",
-                 metric_label("actor", name))
-    .add();
+counter& restarts_of(const std::string& name) {
+  return metrics().get_counter(metric_restarts,
+                               "Children that a supervisor replaced.",
+                               metric_label("actor", name));
 }
 
 } // namespace tillstream::detail

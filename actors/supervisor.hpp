@@ -4,6 +4,7 @@
 #include "actors/system_config.hpp"
 #include "messages/error.hpp"
 #include "messages/limits.hpp"
+#include "messages/metrics.hpp"
 
 #include <caf/actor_clock.hpp>
 #include <caf/actor_system.hpp>
@@ -83,7 +84,7 @@ private:
 void log_child_end(const std::string& name, const caf::error& reason,
                    std::optional<caf::timespan> restart_in);
 void log_shutdown_kill(const std::string& name);
-void count_restart(const std::string& name);
+counter& restarts_of(const std::string& name);
 
 using restart_atom = caf::atom_constant<caf::atom("restart")>;
 using kill_atom = caf::atom_constant<caf::atom("kill")>;
@@ -216,7 +217,7 @@ struct supervisor<caf::typed_actor<Sigs...>> {
   static void restart(self_pointer self, uint64_t slot) {
     if (self->state.end_reason)
       return;
-    count_restart(self->state.options.name);
+    restarts_of(self->state.options.name).add();
     start_child(self, slot);
   }
 
@@ -236,6 +237,9 @@ struct supervisor<caf::typed_actor<Sigs...>> {
     state.spawn_child = std::move(spawn_child);
     state.policy.emplace(state.options);
     state.children.resize(state.options.children);
+    // There from the start: what appears with its first increase cannot be
+    // seen to increase.
+    restarts_of(state.options.name);
     self->set_down_handler([self](caf::down_msg& msg) { on_down(self, msg); });
     self->set_exit_handler([self](caf::exit_msg& msg) {
       begin_shutdown(self, msg.reason, msg.reason);

@@ -416,7 +416,8 @@ BOOST_AUTO_TEST_CASE(broken_rules_are_told_all_at_once) {
 
 BOOST_AUTO_TEST_CASE(other_media_types_are_a_415) {
   for (auto type : {"", "text/plain", "application/json; charset=latin-1",
-                    "application/jsonx", "application/xml"}) {
+                    "application/jsonx", "application/xml",
+                    "application / json", "application/json, text/plain"}) {
     auto x = make("POST", "/purchases", "till-1");
     x.headers.emplace_back("content-type", type);
     x.body = body_of();
@@ -430,7 +431,9 @@ BOOST_AUTO_TEST_CASE(other_media_types_are_a_415) {
 BOOST_AUTO_TEST_CASE(spellings_of_the_media_type_are_understood) {
   for (auto type : {"application/json", "Application/JSON",
                     "application/json; charset=utf-8",
-                    "application/json;charset=\"UTF-8\""}) {
+                    "application/json;charset=\"UTF-8\"",
+                    "application/json ; profile=\"a\"",
+                    "application/json;"}) {
     auto x = make("POST", "/purchases", "till-1");
     x.headers.emplace_back("content-type", type);
     x.body = body_of();

@@ -314,10 +314,15 @@ BOOST_AUTO_TEST_CASE(an_acknowledgement_that_never_comes_is_a_failure) {
   advance(options.publish_timeout - 1ms);
   BOOST_TEST(broker.in_flight.empty());
   advance(1ms);
+  // A broker that is frozen keeps its connection.
+  auto ready = ask<readiness>(uut, atom::ready_v);
+  BOOST_TEST((ready && *ready && !(*ready)->ready));
   run(1s);
   check("b1", 1, 2);
   check("b2", 3, 3);
   BOOST_TEST(table.unsent() == 0u);
+  ready = ask<readiness>(uut, atom::ready_v);
+  BOOST_TEST((ready && *ready && (*ready)->ready));
 }
 
 BOOST_AUTO_TEST_CASE(a_stale_acknowledgement_marks_nothing) {

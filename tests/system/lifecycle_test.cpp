@@ -33,14 +33,22 @@ size_t processes_of(const std::string& dir) {
 
 /// What an operator can count on at `/metrics`.
 constexpr const char* required_metrics[] = {
-  "tillstream_purchases_total",          "tillstream_write_batch_size",
-  "tillstream_commit_latency_seconds",   "tillstream_outbox_backlog_rows",
+  "tillstream_purchases_total",
+  "tillstream_write_batch_size",
+  "tillstream_commit_latency_seconds",
+  "tillstream_outbox_backlog_rows",
   "tillstream_outbox_oldest_age_milliseconds",
-  "tillstream_publish_latency_seconds",  "tillstream_events_applied_total",
-  "tillstream_duplicates_dropped_total", "tillstream_events_quarantined_total",
-  "tillstream_end_to_end_lag_seconds",   "tillstream_branch_lag_ms",
-  "tillstream_write_queue_depth",        "tillstream_relay_queue_depth",
-  "tillstream_apply_queue_depth",        "tillstream_purchases_in_flight",
+  "tillstream_publish_latency_seconds",
+  "tillstream_events_applied_total",
+  "tillstream_duplicates_dropped_total",
+  "tillstream_events_quarantined_total",
+  "tillstream_end_to_end_lag_seconds",
+  "tillstream_branch_lag_ms",
+  "tillstream_write_queue_depth",
+  "tillstream_relay_queue_depth",
+  "tillstream_apply_queue_depth",
+  "tillstream_purchases_in_flight",
+  "tillstream_actor_restarts_total",
 };
 
 } // namespace
