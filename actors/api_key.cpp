@@ -40,8 +40,12 @@ std::string base64url(const secret_bytes& bytes) {
 
 } // namespace
 
+std::string random_text() {
+  return base64url(random_bytes());
+}
+
 std::string make_secret(storage::key_role role) {
-  return "tsk_" + to_string(role) + "_" + base64url(random_bytes());
+  return "tsk_" + to_string(role) + "_" + random_text();
 }
 
 sha256_digest secret_digest(std::string_view secret) {

@@ -8,6 +8,10 @@
 
 namespace tillstream {
 
+/// 43 URL-safe characters that carry 256 random bits of the operating system.
+/// @throws std::system_error when it has none.
+std::string random_text();
+
 /// Makes the secret of a new API key: `tsk_<role>_` and 43 URL-safe characters
 /// that carry 256 random bits of the operating system. The fixed prefix lets
 /// scanners find a leaked key.

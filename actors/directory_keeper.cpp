@@ -4,6 +4,8 @@
 #include "messages/log.hpp"
 #include "messages/metrics.hpp"
 
+#include <caf/result.hpp>
+
 #include <cassert>
 #include <utility>
 
@@ -109,6 +111,31 @@ void note_outcome(directory_keeper_state& state, const caf::error& err) {
     .set(err ? 0 : 1);
 }
 
+/// One attempt; a session that breaks is replaced at the next tick.
+template <class T, class F>
+caf::result<T> with_store(directory_keeper_state& state, F f) {
+  if (auto err = open_store(state))
+    return err;
+  auto result = f(*state.store);
+  if (result)
+    return std::move(*result);
+  if (result.error() != errc::not_found)
+    state.store.reset();
+  return std::move(result.error());
+}
+
+caf::result<bool>
+end_session(directory_keeper_state& state, const session_end& x) {
+  return with_store<bool>(state, [&](auto& store) -> caf::expected<bool> {
+    auto ended = store.end_page_session(x.session_id, x.expires_at);
+    if (!ended)
+      return ended.error();
+    if (auto err = reload_if_changed(state))
+      return err;
+    return true;
+  });
+}
+
 } // namespace
 
 directory_actor::behavior_type
@@ -121,6 +148,14 @@ directory_keeper(self_pointer self, directory_keeper_options options) {
     [self](atom::ready) -> readiness {
       const auto& trouble = self->state.trouble;
       return {"directory", trouble.empty(), trouble};
+    },
+    [self](atom::open, const sign_in_link& link) {
+      return with_store<uuid>(self->state, [&](auto& store) {
+        return store.take_sign_in_link(link.digest);
+      });
+    },
+    [self](atom::close, const session_end& x) {
+      return end_session(self->state, x);
     },
     [self](atom::tick) {
       note_outcome(self->state, refresh(self->state));

@@ -54,7 +54,8 @@ struct directory_keeper_state {
 ///
 /// Every `interval` it compares the version (one row) and reads the rest only
 /// when that moved. The same round trip measures how far the database's clock
-/// is from ours.
+/// is from ours. What signing in to the page has to write goes through it too,
+/// since it is rare.
 ///
 /// - Thread: `caf::detached`, because the store blocks.
 /// - Limits: one reading at a time; the next is due after the last one ended.

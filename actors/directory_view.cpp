@@ -39,6 +39,9 @@ make_catalog(const std::vector<storage::catalog_product>& products) {
 directory::directory(const storage::directory_snapshot& snapshot)
   : shops_(std::make_shared<chain>(snapshot.shops)),
     products_(make_catalog(snapshot.catalog)),
+    session_secret_(snapshot.session_secret),
+    ended_sessions_(snapshot.ended_sessions.begin(),
+                    snapshot.ended_sessions.end()),
     version_(snapshot.version) {
   for (const auto& shop : shops_->branches) {
     if (auto clock = branch_clock::make(shop))
@@ -49,11 +52,13 @@ directory::directory(const storage::directory_snapshot& snapshot)
                   {"time_zone", shop.time_zone},
                   {"reason", describe(clock.error())}});
   }
-  for (const auto& key : snapshot.keys)
-    if (!key.revoked_at)
-      keys_.emplace(
-        place_of(key.digest),
-        key_entry{key.digest, {key.role, key.branch_id, key.key_id}});
+  for (const auto& key : snapshot.keys) {
+    if (key.revoked_at)
+      continue;
+    principal who{key.role, key.branch_id, key.key_id, {}};
+    holders_.emplace(key.key_id, who);
+    keys_.emplace(place_of(key.digest), key_entry{key.digest, std::move(who)});
+  }
 }
 
 const branch_clock* directory::clock(std::string_view branch_id) const {
@@ -71,6 +76,32 @@ directory::authenticate(std::string_view secret) const {
     if (same_digest(i->second.digest, digest))
       return i->second.who;
   return std::nullopt;
+}
+
+std::optional<principal> directory::holder(const uuid& key_id) const {
+  auto i = holders_.find(key_id);
+  return i != holders_.end() ? std::optional{i->second} : std::nullopt;
+}
+
+std::optional<principal>
+directory::authenticate_session(std::string_view token, timestamp now) const {
+  auto session = open_session_token(token, session_secret_);
+  if (!session)
+    return std::nullopt;
+  auto result = holder(session->key_id);
+  if (!result)
+    return std::nullopt;
+  result->session = session;
+  return still_allows(*result, now) ? result : std::nullopt;
+}
+
+bool directory::still_allows(const principal& who, timestamp now) const {
+  if (holders_.count(who.key_id) == 0)
+    return false;
+  const auto& session = who.session;
+  return !session
+         || (session->expires_at > now
+             && ended_sessions_.count(session->session_id) == 0);
 }
 
 } // namespace tillstream

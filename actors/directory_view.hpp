@@ -1,5 +1,6 @@
 #pragma once
 
+#include "actors/page_session.hpp"
 #include "messages/chain.hpp"
 #include "storage/directory_store.hpp"
 #include "storage/postgres/stores.hpp"
@@ -13,6 +14,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 
 namespace tillstream {
 
@@ -23,6 +26,8 @@ struct principal {
   std::string branch_id;
   /// Which key it is: the rate limit counts by it.
   uuid key_id;
+  /// Set when it was the page's cookie that said so, not the key itself.
+  std::optional<page_session> session;
 };
 
 /// The node's copy of chain, API keys and catalogue. Immutable; the DIRECTORY
@@ -48,6 +53,22 @@ public:
   /// finds the entry, the digests are then compared in constant time.
   std::optional<principal> authenticate(std::string_view secret) const;
 
+  /// @returns who holds the key; nothing when it is revoked or unknown.
+  std::optional<principal> holder(const uuid& key_id) const;
+
+  /// Looks up who presents the page's cookie: its signature holds, it is not
+  /// over at `now` nor signed out, and its key is not revoked.
+  std::optional<principal>
+  authenticate_session(std::string_view token, timestamp now) const;
+
+  /// Whether what allowed `who` something still does.
+  bool still_allows(const principal& who, timestamp now) const;
+
+  /// Renders a session so that every node of the chain takes it.
+  std::string seal(const page_session& x) const {
+    return seal_session(x, session_secret_);
+  }
+
 private:
   chain_ptr shops_;
   storage::catalog_ptr products_;
@@ -58,6 +79,9 @@ private:
   };
   /// By the first eight bytes of the digest.
   std::multimap<uint64_t, key_entry> keys_;
+  std::unordered_map<uuid, principal> holders_;
+  sha256_digest session_secret_;
+  std::unordered_set<uuid> ended_sessions_;
   int64_t version_ = 0;
 };
 

@@ -1,6 +1,9 @@
 #include "actors/gateway.hpp"
 
+#include "actors/api_key.hpp"
 #include "actors/documents.hpp"
+#include "actors/gzip.hpp"
+#include "actors/live_feed.hpp"
 #include "messages/json.hpp"
 #include "messages/log.hpp"
 #include "messages/purchase_codec.hpp"
@@ -57,6 +60,9 @@ constexpr auto purchases_help = "Answers to POST /purchases by outcome.";
 constexpr auto analytics_wait_max
   = limits::query_answer_max + limits::after_wait_max + seconds{1};
 
+/// How long a page waits before it connects again.
+constexpr auto live_retry = milliseconds{2000};
+
 // -- answering ----------------------------------------------------------------
 
 counter&
@@ -84,13 +90,17 @@ histogram& request_histogram(gateway_state& state, const gateway_call& call) {
   return *slot;
 }
 
-/// Answers; the one place from which replies leave.
-void answer(self_pointer self, const gateway_call& call, http_reply reply) {
+void count_answer(self_pointer self, const gateway_call& call, int status) {
   auto took = std::chrono::duration_cast<std::chrono::microseconds>(
     self->clock().now() - call.began);
-  request_counter(self->state, call, reply.status).add();
+  request_counter(self->state, call, status).add();
   request_histogram(self->state, call)
     .observe(static_cast<uint64_t>(std::max<int64_t>(took.count(), 0)));
+}
+
+/// Answers; the one place from which replies leave, streams excepted.
+void answer(self_pointer self, const gateway_call& call, http_reply reply) {
+  count_answer(self, call, reply.status);
   reply.headers.emplace_back("traceparent", call.trace.traceparent);
   if (call.where != nullptr && call.where->who != audience::anyone)
     reply.headers.emplace_back("Cache-Control", "no-store");
@@ -183,6 +193,26 @@ problem bad_parameter(std::string_view name, std::string detail) {
           std::move(detail),
           {{"parameter", json_string(name)}},
           {}};
+}
+
+problem malformed_json(std::string detail) {
+  return {400, "malformed-json", std::move(detail), {}, {}};
+}
+
+problem unsupported_media_type() {
+  return {415,
+          "unsupported-media-type",
+          "The body must be application/json, not compressed.",
+          {},
+          {{"Accept-Post", "application/json"}}};
+}
+
+problem session_over() {
+  return {401,
+          "unauthorized",
+          "The sign-in is over: sign in again.",
+          {},
+          {{"WWW-Authenticate", R"(Bearer realm="tillstream")"}}};
 }
 
 problem unauthorized(bool presented) {
@@ -285,6 +315,56 @@ bool needs_key(const gateway_state& state, const gateway_call& call) {
   }
 }
 
+constexpr std::string_view session_cookie = "tillstream_session";
+
+/// The value of the page's cookie (RFC 6265, 4.2); empty: none.
+std::string_view session_token_of(const http_request& request) {
+  auto rest = request.header("cookie").value_or(std::string_view{});
+  while (!rest.empty()) {
+    auto end = rest.find(';');
+    auto pair = rest.substr(0, end);
+    rest = end == std::string_view::npos ? std::string_view{}
+                                         : rest.substr(end + 1);
+    pair.remove_prefix(std::min(pair.find_first_not_of(' '), pair.size()));
+    if (pair.starts_with(session_cookie)
+        && pair.substr(session_cookie.size()).starts_with('='))
+      return pair.substr(session_cookie.size() + 1);
+  }
+  return {};
+}
+
+/// Whether a browser says that another site is behind the request. Programs
+/// say nothing of the kind.
+bool is_cross_site(const http_request& request) {
+  auto site = request.header("sec-fetch-site");
+  if (site)
+    return *site != "same-origin" && *site != "none";
+  auto origin = request.header("origin");
+  if (!origin)
+    return false;
+  auto host = origin->find("://");
+  return host == std::string_view::npos
+         || origin->substr(host + 3)
+              != request.header("host").value_or(std::string_view{});
+}
+
+bool is_safe(std::string_view method) {
+  return method == "GET" || method == "HEAD";
+}
+
+/// Fills in who calls by the page's cookie.
+std::optional<problem> authorize_page(gateway_state& state, gateway_call& call,
+                                      std::string_view token) {
+  auto now = state.options.directory->now();
+  auto who = call.directory->authenticate_session(token, now);
+  if (!who)
+    return session_over();
+  if (!is_safe(call.request().method) && is_cross_site(call.request()))
+    return forbidden("This has to come from the page itself.");
+  call.who = std::move(*who);
+  return std::nullopt;
+}
+
 /// Fills in who calls. @returns why the call ends here, if it does.
 std::optional<problem> authorize(gateway_state& state, gateway_call& call) {
   call.directory = state.options.directory->get();
@@ -293,14 +373,20 @@ std::optional<problem> authorize(gateway_state& state, gateway_call& call) {
   // Without the database we cannot tell a good key from a bad one.
   if (call.directory == nullptr)
     return unavailable();
-  auto secret = bearer_of(call.request());
-  auto who = call.directory->authenticate(secret);
-  if (!who)
-    return unauthorized(!secret.empty());
-  if (!allows(call.where->who, who->role))
-    return forbidden("This key has the role " + to_string(who->role)
+  auto token = session_token_of(call.request());
+  if (!token.empty() && !call.request().header("authorization")) {
+    if (auto refused = authorize_page(state, call, token))
+      return refused;
+  } else {
+    auto secret = bearer_of(call.request());
+    auto who = call.directory->authenticate(secret);
+    if (!who)
+      return unauthorized(!secret.empty());
+    call.who = std::move(*who);
+  }
+  if (!allows(call.where->who, call.who.role))
+    return forbidden("This key has the role " + to_string(call.who.role)
                      + ", which may not do this.");
-  call.who = std::move(*who);
   return std::nullopt;
 }
 
@@ -443,12 +529,7 @@ std::optional<problem> check_rate(self_pointer self, const gateway_call& call) {
 void record_purchase(self_pointer self, const gateway_call_ptr& call) {
   const auto& request = call->request();
   if (!is_json(request))
-    return fail(self, *call,
-                problem{415,
-                        "unsupported-media-type",
-                        "The body must be application/json, not compressed.",
-                        {},
-                        {{"Accept-Post", "application/json"}}});
+    return fail(self, *call, unsupported_media_type());
   purchase_context context;
   context.idempotency_header = idempotency_header(request);
   context.till_branch = call->who.branch_id;
@@ -646,9 +727,202 @@ void ask_query(self_pointer self, const gateway_call_ptr& call) {
       [self, call](const http_reply_ptr& reply) {
         if (reply == nullptr)
           return fail(self, *call, internal_error());
-        answer(self, *call, *reply);
+        auto packed = *reply;
+        pack(packed, call->request());
+        answer(self, *call, std::move(packed));
       },
       [self, call](const caf::error& err) { fail(self, *call, err); });
+}
+
+/// Opens a stream, or says that this node has enough of them.
+void open_feed(self_pointer self, const gateway_call_ptr& call) {
+  if (auto wrong = take_parameters(call->request(), {}))
+    return fail(self, *call, *wrong);
+  auto& state = self->state;
+  if (!state.options.live)
+    return fail(self, *call, unavailable());
+  http_reply head{200, "text/event-stream; charset=utf-8", {}, {}};
+  head.headers = {{"Cache-Control", "no-store"},
+                  {"X-Accel-Buffering", "no"},
+                  {"traceparent", call->trace.traceparent}};
+  head.body = fmt::format("retry: {}\n\n", live_retry.count());
+  auto stream = call->exchange->stream(std::move(head));
+  if (stream == nullptr)
+    return fail(self, *call,
+                retry_later(503, "overloaded",
+                            "This node has too many pages that listen.",
+                            seconds{10}));
+  count_answer(self, *call, 200);
+  auto listener = std::make_shared<live_listener>();
+  listener->stream = std::move(stream);
+  listener->who = call->who;
+  listener->known_id
+    = call->request().header("last-event-id").value_or(std::string_view{});
+  self->send(state.options.live, atom::open_v, std::move(listener));
+}
+
+// -- signing in to the page ---------------------------------------------------
+
+/// What a browser is told of the cookie (RFC 6265, 4.1): scripts do not see it,
+/// and no request that another site begins carries it.
+std::string
+set_cookie(const http_request& request, std::string_view value, seconds age) {
+  auto result
+    = fmt::format("{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict",
+                  session_cookie, value, age.count());
+  // Whoever ends TLS in front of us says so.
+  if (request.header("x-forwarded-proto") == "https")
+    result += "; Secure";
+  return result;
+}
+
+/// @param who Nobody, if nothing is set.
+std::string encode_session(const std::optional<principal>& who) {
+  std::string result;
+  json_writer out{result};
+  out.begin_object().key("role");
+  if (who)
+    out.string(to_string(who->role));
+  else
+    out.null();
+  out.key("expires_at");
+  if (who && who->session)
+    out.string(to_rfc3339(who->session->expires_at));
+  else
+    out.null(); // The key itself called.
+  out.end_object();
+  return result;
+}
+
+/// Tells who calls. Being nobody is an answer, too: a page that asks before it
+/// shows its door has done nothing wrong.
+void show_session(self_pointer self, const gateway_call& call) {
+  if (call.directory == nullptr)
+    return fail(self, call, unavailable());
+  const auto& request = call.request();
+  auto who
+    = request.header("authorization")
+        ? call.directory->authenticate(bearer_of(request))
+        : call.directory->authenticate_session(
+          session_token_of(request), self->state.options.directory->now());
+  http_reply reply{200, "application/json", {}, encode_session(who)};
+  reply.headers = {{"Cache-Control", "no-store"}};
+  answer(self, call, std::move(reply));
+}
+
+void open_session(self_pointer self, const gateway_call_ptr& call,
+                  principal who) {
+  auto& state = self->state;
+  state.guard.succeeded(call->request().peer);
+  auto age = std::chrono::duration_cast<seconds>(limits::page_session_age_max);
+  who.session = page_session{state.ids.v4(), who.key_id,
+                             state.options.directory->now() + age};
+  http_reply reply{200, "application/json", {}, encode_session(who)};
+  reply.headers
+    = {{"Set-Cookie",
+        set_cookie(call->request(), call->directory->seal(*who.session), age)},
+       {"Cache-Control", "no-store"}};
+  log::info("page.signed_in", {{"key_id", to_string(who.key_id)},
+                               {"peer", call->request().peer}});
+  answer(self, *call, std::move(reply));
+}
+
+void refuse_sign_in(self_pointer self, const gateway_call_ptr& call,
+                    std::string detail) {
+  self->state.guard.failed(call->request().peer, self->clock().now());
+  auto why = session_over();
+  why.detail = std::move(detail);
+  fail(self, *call, why);
+}
+
+/// Signs the holder of an owner's key in.
+void sign_in_as(self_pointer self, const gateway_call_ptr& call,
+                const std::optional<principal>& who, std::string unknown) {
+  if (!who)
+    return refuse_sign_in(self, call, std::move(unknown));
+  if (who->role != storage::key_role::owner)
+    return fail(self, *call,
+                forbidden("This is a key of the role " + to_string(who->role)
+                          + "; the page is for the owner's."));
+  open_session(self, call, *who);
+}
+
+void sign_in_by_link(self_pointer self, const gateway_call_ptr& call,
+                     std::string_view secret) {
+  if (!self->state.options.keeper)
+    return fail(self, *call, unavailable());
+  constexpr auto unknown = "The link was used already, or is too old.";
+  self
+    ->request(self->state.options.keeper,
+              caf::duration{limits::query_answer_max}, atom::open_v,
+              sign_in_link{secret_digest(secret)})
+    .then(
+      [self, call](const uuid& key_id) {
+        sign_in_as(self, call, call->directory->holder(key_id), unknown);
+      },
+      [self, call](const caf::error& err) {
+        if (err == errc::not_found)
+          refuse_sign_in(self, call, unknown);
+        else
+          fail(self, *call, err);
+      });
+}
+
+/// `{"key": "tsk_owner_…"}` or `{"link": "tsl_…"}`
+void sign_in(self_pointer self, const gateway_call_ptr& call) {
+  const auto& request = call->request();
+  if (is_cross_site(request))
+    return fail(self, *call,
+                forbidden("This has to come from the page itself."));
+  if (!is_json(request))
+    return fail(self, *call, unsupported_media_type());
+  auto wait = self->state.guard.wait_for(request.peer, self->clock().now());
+  if (wait > milliseconds{0})
+    return fail(self, *call,
+                retry_later(429, "too-many-requests",
+                            "Too many wrong keys from this address.",
+                            std::chrono::ceil<seconds>(wait)));
+  if (call->directory == nullptr)
+    return fail(self, *call, unavailable());
+  json_document document;
+  auto wrong = document.parse(request.body);
+  if (!wrong.empty())
+    return fail(self, *call, malformed_json(std::move(wrong)));
+  auto text_of = [&](std::string_view name) {
+    const auto* x = document.root().find(name);
+    return x != nullptr && x->is(json_value::kind::string) ? x->text
+                                                           : std::string_view{};
+  };
+  auto key = text_of("key");
+  auto link = text_of("link");
+  if (key.empty() == link.empty())
+    return fail(self, *call,
+                malformed_json("An object with either key or link."));
+  if (!link.empty())
+    return sign_in_by_link(self, call, link);
+  sign_in_as(self, call, call->directory->authenticate(key),
+             "The key is not known, or was revoked.");
+}
+
+void answer_signed_out(self_pointer self, const gateway_call_ptr& call) {
+  http_reply reply{204, "", {}, {}};
+  reply.headers = {{"Set-Cookie", set_cookie(call->request(), "", seconds{0})}};
+  answer(self, *call, std::move(reply));
+}
+
+/// Ends the session on every node. By a key there is none to end.
+void sign_out(self_pointer self, const gateway_call_ptr& call) {
+  if (!call->who.session)
+    return answer_signed_out(self, call);
+  if (!self->state.options.keeper)
+    return fail(self, *call, unavailable());
+  const auto& session = *call->who.session;
+  self
+    ->request(self->state.options.keeper,
+              caf::duration{limits::query_answer_max}, atom::close_v,
+              session_end{session.session_id, session.expires_at})
+    .then([self, call](bool) { answer_signed_out(self, call); },
+          [self, call](const caf::error& err) { fail(self, *call, err); });
 }
 
 // -- operating ----------------------------------------------------------------
@@ -721,21 +995,37 @@ constexpr std::string_view plain_page
     "/analytics/.\nThe API is described at /openapi.json, its events at "
     "/asyncapi.json.\n";
 
+constexpr std::string_view page_policy
+  = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action "
+    "'self'; frame-ancestors 'none'";
+
+/// The validator of the packed form: it is other bytes (RFC 9110, 8.8.3).
+std::string packed_etag(const web_file& file) {
+  return file.etag.substr(0, file.etag.size() - 1) + "-gzip\"";
+}
+
 void answer_file(self_pointer self, const gateway_call& call,
                  const web_file& file) {
+  auto packed = !file.gzipped.empty() && accepts_gzip(call.request());
+  auto etag = packed ? packed_etag(file) : file.etag;
   http_reply reply{200, file.content_type, {}, {}};
   reply.headers = {
-    {"ETag", file.etag},
-    {"Cache-Control", "no-cache"},
+    {"ETag", etag},
+    {"Vary", "Accept-Encoding"},
+    {"Cache-Control",
+     file.immutable ? "public, max-age=31536000, immutable" : "no-cache"},
     {"X-Content-Type-Options", "nosniff"},
     {"Referrer-Policy", "no-referrer"},
-    {"Content-Security-Policy",
-     "default-src 'self'; frame-ancestors 'none'; base-uri 'none'"},
+    {"Content-Security-Policy", std::string{page_policy}},
   };
-  if (call.request().header("if-none-match") == file.etag)
+  if (call.request().header("if-none-match") == etag) {
     reply.status = 304;
-  else
+  } else if (packed) {
+    reply.headers.emplace_back("Content-Encoding", "gzip");
+    reply.body = file.gzipped;
+  } else {
     reply.body = file.body;
+  }
   answer(self, call, std::move(reply));
 }
 
@@ -808,6 +1098,14 @@ void run(self_pointer self, const gateway_call_ptr& call) {
       return list_branches(self, *call);
     case endpoint::analytics:
       return ask_query(self, call);
+    case endpoint::live:
+      return open_feed(self, call);
+    case endpoint::sign_in:
+      return sign_in(self, call);
+    case endpoint::show_session:
+      return show_session(self, *call);
+    case endpoint::sign_out:
+      return sign_out(self, call);
     case endpoint::health:
       return answer_json(self, *call, R"({"status":"ok"})");
     case endpoint::ready:

@@ -3,6 +3,7 @@
 #include "actors/directory_view.hpp"
 #include "actors/gateway_routes.hpp"
 #include "actors/rate_limiter.hpp"
+#include "actors/sign_in_guard.hpp"
 #include "actors/web_files.hpp"
 #include "messages/error.hpp"
 #include "messages/interfaces.hpp"
@@ -55,6 +56,10 @@ struct gateway_options {
   request_intake_actor intake;
   purchase_reader_actor reader;
   query_actor query;
+  live_feed_actor live;
+
+  /// Takes sign-in links and ends sessions.
+  directory_actor keeper;
 
   /// Who is asked for `/readyz`.
   std::vector<gateway_part> parts;
@@ -82,6 +87,11 @@ struct gateway_state {
 
   rate_limiter limiter;
 
+  sign_in_guard guard;
+
+  /// Names the sessions that this node opens.
+  uuid_source ids;
+
   /// Set by `atom::drain`.
   bool draining = false;
 
@@ -102,6 +112,10 @@ struct gateway_state {
 /// A request goes through `gateway_routes()`, then key and role, then its
 /// endpoint; what is checked first answers (CONTRACT, 'Intake'). Trouble of
 /// ours is a 5xx, never a 4xx.
+///
+/// The owner's page has a session in the place of a key: a cookie that no
+/// script reads and no other site's request carries. Whatever changes something
+/// also has to come from the page itself, by the browser's own word.
 ///
 /// - Thread: cooperative; no handler blocks.
 /// - Limits: one request a connection, and those are bounded by the edge. Every

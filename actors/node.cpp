@@ -9,6 +9,7 @@
 #include "actors/http/server.hpp"
 #include "actors/janitor.hpp"
 #include "actors/lake_archiver.hpp"
+#include "actors/live_feed.hpp"
 #include "actors/outbox_relay.hpp"
 #include "actors/ownership_view.hpp"
 #include "actors/peers.hpp"
@@ -168,6 +169,7 @@ struct picture {
   peers_actor peers;
   table_answerer_actor tables;
   query_actor query;
+  live_feed_actor live;
   std::vector<transaction_writer_actor> writers;
   request_intake_actor intake;
   directory_actor keeper;
@@ -366,6 +368,11 @@ private:
     options.reader = all_.aggregate_reader;
     all_.query = cooperative<query_actor>(supervised("query"),
                                           tillstream::query, options);
+    live_feed_options feeding;
+    feeding.query = all_.query;
+    feeding.view = view_;
+    all_.live = cooperative<live_feed_actor>(supervised("live-feed"),
+                                             live_feed, feeding);
   }
 
   void draw_intake() {
@@ -451,10 +458,13 @@ private:
     options.intake = all_.intake;
     options.reader = all_.purchases;
     options.query = all_.query;
+    options.live = all_.live;
+    options.keeper = all_.keeper;
     options.loopback_only = is_loopback(how_.listen_address);
     options.rate_limit = how_.rate_limit;
-    if (!how_.web_dir.empty()) {
-      auto page = web_files::load(how_.web_dir);
+    auto web_dir = how_.web_dir.empty() ? default_web_dir() : how_.web_dir;
+    if (!web_dir.empty()) {
+      auto page = web_files::load(web_dir);
       if (!page)
         return page.error();
       options.page = *page;
@@ -494,6 +504,7 @@ std::vector<std::vector<top_actor>> stages_of(const picture& x) {
   add(0, "directory", x.keeper);
   add(0, "janitor", x.cleaner);
   add(0, "lake-archiver", x.archiver);
+  add(0, "live-feed", x.live);
   add(1, "request-intake", x.intake);
   add(1, "query", x.query);
   add(2, "table-answerer", x.tables);

@@ -1,5 +1,6 @@
 #include "actors/web_files.hpp"
 
+#include "actors/gzip.hpp"
 #include "messages/error.hpp"
 #include "messages/limits.hpp"
 #include "messages/purchase.hpp"
@@ -43,6 +44,16 @@ std::string etag_of(std::string_view body) {
   return result + "\"";
 }
 
+/// Fills in what follows from the body.
+void finish(web_file& x) {
+  constexpr int small = 9;
+  x.etag = etag_of(x.body);
+  x.gzipped = gzip(x.body, small);
+  // Pictures are packed already.
+  if (x.gzipped.size() > x.body.size() / 10 * 9)
+    x.gzipped.clear();
+}
+
 caf::expected<web_file> read_file(const fs::path& file) {
   std::error_code ec;
   auto size = fs::file_size(file, ec);
@@ -55,7 +66,31 @@ caf::expected<web_file> read_file(const fs::path& file) {
   if (!in.good() && !in.eof())
     return caf::make_error(errc::invalid, "cannot read " + file.string());
   result.content_type = content_type_of(file);
-  result.etag = etag_of(result.body);
+  finish(result);
+  return result;
+}
+
+bool is_page(std::string_view path) {
+  return path.ends_with(".html");
+}
+
+/// Lets what a page loads lead to the paths under `prefix`.
+std::string versioned(std::string_view page, const std::string& prefix) {
+  std::string result;
+  while (!page.empty()) {
+    auto at = std::min(page.find("src=\"/"), page.find("href=\"/"));
+    if (at == std::string_view::npos)
+      break;
+    at = page.find('/', at);
+    result += page.substr(0, at);
+    // The page itself, and what an operator asks for, keep their names.
+    auto target = page.substr(at, page.find('"', at) - at);
+    if (target.size() > 1 && target.find('.') != std::string_view::npos)
+      result += prefix;
+    result += '/';
+    page.remove_prefix(at + 1);
+  }
+  result += page;
   return result;
 }
 
@@ -86,12 +121,46 @@ caf::expected<web_files_ptr> web_files::load(const std::string& dir) {
       return file.error();
     result->files_.emplace("/" + relative.generic_string(), std::move(*file));
   }
+  result->add_versions();
   return web_files_ptr{std::move(result)};
+}
+
+void web_files::add_versions() {
+  std::string names;
+  for (const auto& [path, file] : files_)
+    names += path + " " + file.etag + "\n";
+  auto etag = etag_of(names);
+  auto prefix = "/v-" + etag.substr(1, 16);
+  std::map<std::string, web_file, std::less<>> versions;
+  for (auto& [path, file] : files_) {
+    if (is_page(path)) {
+      file.body = versioned(file.body, prefix);
+      finish(file);
+      continue;
+    }
+    auto& copy = versions[prefix + path];
+    copy = file;
+    copy.immutable = true;
+  }
+  files_.merge(versions);
 }
 
 const web_file* web_files::find(std::string_view path) const {
   auto i = files_.find(path == "/" ? std::string_view{"/index.html"} : path);
   return i != files_.end() ? &i->second : nullptr;
+}
+
+std::string default_web_dir() {
+  std::error_code ec;
+  auto program = fs::read_symlink("/proc/self/exe", ec);
+  if (ec)
+    return {};
+  auto here = program.parent_path();
+  for (const auto& dir :
+       {here / "web", here / "../../web", here / "../share/tillstream/web"})
+    if (fs::exists(dir / "index.html", ec))
+      return dir.lexically_normal().string();
+  return {};
 }
 
 } // namespace tillstream

@@ -70,6 +70,21 @@ struct analytics_question {
 
 using analytics_question_ptr = std::shared_ptr<const analytics_question>;
 
+/// A page that wants to be told what changes; see actors/live_feed.hpp.
+struct live_listener;
+using live_listener_ptr = std::shared_ptr<live_listener>;
+
+/// The digest of a one-time sign-in link.
+struct sign_in_link {
+  sha256_digest digest{};
+};
+
+/// A session of the page that is to end before its time.
+struct session_end {
+  uuid session_id;
+  timestamp expires_at;
+};
+
 // The shard's side of a question; see messages/questions.hpp.
 struct shard_question;
 struct shard_answer;
@@ -134,6 +149,9 @@ CAF_BEGIN_TYPE_ID_BLOCK(tillstream_types, caf::first_custom_type_id)
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::readiness))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::timestamp))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::analytics_question_ptr))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::live_listener_ptr))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::sign_in_link))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::session_end))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::shard_question_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::shard_answer_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::ownerships_ptr))
@@ -166,6 +184,9 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::strings_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::readiness)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::timestamp)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::analytics_question_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::live_listener_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::sign_in_link)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::session_end)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::shard_question_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::shard_answer_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::ownerships_ptr)

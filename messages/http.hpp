@@ -33,6 +33,8 @@ struct http_request {
   bool body_too_large = false;
   /// The peer is on the loopback interface.
   bool from_loopback = false;
+  /// The peer's address, without its port.
+  std::string peer;
 
   /// @returns the header's only value; nothing when it is absent or comes more
   ///          than once.
@@ -45,6 +47,23 @@ struct http_reply {
   header_list headers;
   std::string body;
 };
+
+/// The body of a reply that has no end yet, e.g. of server-sent events. Its
+/// owner may be on any thread; letting go of it ends the body.
+class http_stream {
+public:
+  virtual ~http_stream() = default;
+
+  /// Appends to the body.
+  /// @returns false when the peer has not taken the last bytes yet: these are
+  ///          dropped, and its owner has to send again what still matters.
+  virtual bool send(std::string bytes) = 0;
+
+  /// Whether nobody listens any more.
+  virtual bool closed() const = 0;
+};
+
+using http_stream_ptr = std::shared_ptr<http_stream>;
 
 /// One request that waits for its answer.
 ///
@@ -60,6 +79,12 @@ public:
   virtual ~http_exchange() = default;
 
   virtual void reply(http_reply x) = 0;
+
+  /// Answers with a head whose body follows bit by bit.
+  /// @param head Its own body is sent first.
+  /// @returns null when the edge has no room for another stream: the exchange
+  ///          still waits for its `reply`.
+  virtual http_stream_ptr stream(http_reply head) = 0;
 
   http_request request;
 };

@@ -185,7 +185,20 @@ using gateway_actor = caf::typed_actor<
 using directory_actor = caf::typed_actor<
   // Ready when the last reading is recent.
   caf::replies_to<atom::ready>::with<readiness>,
+  // Uses a one-time sign-in link up: the id of the key that it was made for,
+  // or `errc::not_found`.
+  caf::replies_to<atom::open, sign_in_link>::with<uuid>,
+  // Ends a session of the page, here at once and elsewhere with the next
+  // reading.
+  caf::replies_to<atom::close, session_end>::with<bool>,
   // INTERNAL: Reads again if the version changed.
+  caf::reacts_to<atom::tick>>;
+
+/// The LIVE FEED interface.
+using live_feed_actor = caf::typed_actor<
+  // Tells this page from now on what changes.
+  caf::reacts_to<atom::open, live_listener_ptr>,
+  // INTERNAL: Asks for the state again, or tells that nothing changed.
   caf::reacts_to<atom::tick>>;
 
 /// The LAKE ARCHIVER interface.

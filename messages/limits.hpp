@@ -68,6 +68,25 @@ constexpr size_t api_key_bytes_max = 128;
 /// The dashboard's files are held in memory.
 constexpr size_t web_file_bytes_max = 4 * 1024 * 1024;
 constexpr size_t web_files_max = 256;
+/// Replies of a node that go on and on. A page that is open in many tabs
+/// holds one.
+constexpr size_t streams_max = 256;
+/// Data of the dashboard from here to there are compressed: below it nothing
+/// is won, above it packing holds up others.
+constexpr size_t gzip_bytes_min = 1024;
+constexpr size_t gzip_bytes_max = 512 * 1024;
+/// How long a sign-in to the page holds, whatever happens.
+constexpr auto page_session_age_max = 14 * 24h;
+/// How long a one-time sign-in link waits to be used.
+constexpr auto sign_in_link_age_max = 1h;
+/// How often a page that listens is told something. 'At most one a second' is
+/// promised.
+constexpr auto live_interval = 1s;
+/// A page that heard nothing for longer than three of these is cut off.
+constexpr auto live_heartbeat = 5s;
+/// What a page that listens may cost a second: the state of a large chain is
+/// told less often.
+constexpr size_t live_bytes_per_second = 64 * 1024;
 /// Known customers of one page.
 constexpr size_t customers_page_max = 1000;
 

@@ -43,7 +43,11 @@ struct directory_snapshot {
   /// Keys that are not revoked.
   std::vector<api_key> keys;
   std::vector<catalog_product> catalog;
-  /// Grows whenever chain, keys or catalogue change.
+  /// What the cookies of the owner's page are signed with.
+  sha256_digest session_secret{};
+  /// Sessions of the page that were signed out and would not be over yet.
+  std::vector<uuid> ended_sessions;
+  /// Grows whenever any of these change.
   int64_t version = 0;
 };
 
@@ -71,6 +75,20 @@ public:
   virtual caf::expected<std::vector<api_key>> list_keys() = 0;
   /// @returns `errc::not_found`, or nothing. Revoking twice is fine.
   virtual caf::expected<void> revoke_key(const uuid& key_id) = 0;
+
+  /// Keeps the digest of a one-time link that signs the owner of a key in.
+  /// @returns `errc::not_found` when there is no such key.
+  virtual caf::expected<void>
+  add_sign_in_link(const sha256_digest& digest, const uuid& key_id,
+                   timestamp expires_at)
+    = 0;
+  /// Uses a link up. @returns whose key it was for, or `errc::not_found` when
+  /// there is no such link, or it was used, or is over.
+  virtual caf::expected<uuid> take_sign_in_link(const sha256_digest& digest)
+    = 0;
+  /// Ends a session of the page before its time. Twice is fine.
+  virtual caf::expected<void>
+  end_page_session(const uuid& session_id, timestamp expires_at) = 0;
 
   /// Inserts or replaces products. @returns how many.
   virtual caf::expected<int64_t>

@@ -16,7 +16,7 @@ namespace {
 namespace po = boost::program_options;
 
 command_options key_options() {
-  command_options result{"key create | list | revoke ID"};
+  command_options result{"key create | list | revoke ID | link [ID]"};
   auto add = result.flags.add_options();
   add("config", po::value<std::string>(), "settings file");
   add("data-dir", po::value<std::string>(),
@@ -26,8 +26,10 @@ command_options key_options() {
       "create: the till's branch");
   add("label", po::value<std::string>()->default_value(""),
       "create: a name for people");
-  add("action", po::value<std::string>(), "create, list, revoke");
-  add("key-id", po::value<std::string>(), "revoke: which");
+  add("action", po::value<std::string>(), "create, list, revoke, link");
+  add("key-id", po::value<std::string>(), "revoke, link: which");
+  add("url", po::value<std::string>()->default_value(""),
+      "link: the node, http://HOST:PORT");
   result.positional.add("action", 1);
   result.positional.add("key-id", 1);
   return result;
@@ -73,11 +75,10 @@ int list(storage::directory_store& store) {
   std::cout << fmt::format(row, "id", "role", "branch", "created", "revoked",
                            "label");
   for (const auto& key : *keys)
-    std::cout << fmt::format(row, to_string(key.key_id), to_string(key.role),
-                             key.branch_id.empty() ? "-" : key.branch_id,
-                             to_rfc3339(key.created_at),
-                             key.revoked_at ? to_rfc3339(*key.revoked_at) : "-",
-                             key.label);
+    std::cout << fmt::format(
+      row, to_string(key.key_id), to_string(key.role),
+      key.branch_id.empty() ? "-" : key.branch_id, to_rfc3339(key.created_at),
+      key.revoked_at ? to_rfc3339(*key.revoked_at) : "-", key.label);
   return done;
 }
 
@@ -93,28 +94,70 @@ int revoke(const parsed_command& command, storage::directory_store& store) {
   return done;
 }
 
+/// The named owner's key, or else the oldest.
+caf::expected<uuid>
+owner_key(const parsed_command& command, storage::directory_store& store) {
+  std::optional<uuid> wanted;
+  if (command.values.count("key-id") > 0) {
+    wanted = parse_uuid(command.get<std::string>("key-id"));
+    if (!wanted)
+      throw usage_error("key link: that is no key id; `key list` shows them");
+  }
+  auto keys = store.list_keys();
+  if (!keys)
+    return keys.error();
+  for (const auto& key : *keys)
+    if (key.role == storage::key_role::owner && !key.revoked_at
+        && (!wanted || key.key_id == *wanted))
+      return key.key_id;
+  return caf::make_error(errc::not_found,
+                         std::string{"there is no such key of an owner"});
+}
+
+int link(const parsed_command& command, storage::directory_store& store,
+         const std::string& http) {
+  if (http.empty())
+    throw usage_error("key link: --url http://HOST:PORT");
+  auto key_id = owner_key(command, store);
+  if (!key_id)
+    return report(key_id.error());
+  auto link = create_sign_in_link(store, *key_id, http);
+  if (!link)
+    return report(link.error());
+  std::cout << *link << std::endl;
+  std::cerr << "It signs in once, within an hour." << std::endl;
+  return done;
+}
+
 int key(const parsed_command& command) {
   auto action = command.values.count("action") > 0
                   ? command.get<std::string>("action")
                   : std::string{};
-  if (action != "create" && action != "list" && action != "revoke")
-    throw usage_error("key: create, list or revoke");
+  if (action != "create" && action != "list" && action != "revoke"
+      && action != "link")
+    throw usage_error("key: create, list, revoke or link");
   auto node_settings = command.node;
-  locate_servers(command, node_settings);
+  auto found = locate_servers(command, node_settings);
   auto store = storage::open_directory_store(node_settings.oltp_dsn);
   if (!store)
     return report(store.error());
   if (action == "create")
     return create(command, **store);
+  if (action == "link") {
+    auto url = command.get<std::string>("url");
+    return link(command, **store, url.empty() ? found.http : url);
+  }
   return action == "list" ? list(**store) : revoke(command, **store);
 }
 
 } // namespace
 
 command key_command() {
-  return {"key",
-          "create --role ROLE [--branch ID] [--label TEXT] | list | revoke ID",
-          "API keys of tills, owners and operators", key_options, key};
+  return {
+    "key",
+    "create --role ROLE [--branch ID] [--label TEXT] | list | revoke ID | "
+    "link [ID]",
+    "API keys of tills, owners and operators", key_options, key};
 }
 
 } // namespace tillstream::commands

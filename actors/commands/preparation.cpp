@@ -1,8 +1,10 @@
 #include "actors/commands/preparation.hpp"
 
 #include "actors/api_key.hpp"
+#include "actors/page_session.hpp"
 #include "messages/chain.hpp"
 #include "messages/error.hpp"
+#include "messages/limits.hpp"
 #include "storage/postgres/migrations.hpp"
 #include "storage/postgres/stores.hpp"
 
@@ -100,6 +102,22 @@ caf::expected<std::string> create_key(storage::directory_store& store,
   if (auto added = store.add_key(key); !added)
     return added.error();
   return secret;
+}
+
+caf::expected<std::string> create_sign_in_link(storage::directory_store& store,
+                                               const uuid& key_id,
+                                               const std::string& http) {
+  auto now = store.now();
+  if (!now)
+    return now.error();
+  auto secret = make_link_secret();
+  if (auto added
+      = store.add_sign_in_link(secret_digest(secret), key_id,
+                               *now + limits::sign_in_link_age_max);
+      !added)
+    return added.error();
+  // Behind the '#' no server, proxy or log gets to see it.
+  return http + "/#link=" + secret;
 }
 
 } // namespace tillstream::commands

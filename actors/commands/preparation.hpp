@@ -31,4 +31,10 @@ caf::expected<std::string> create_key(storage::directory_store& store,
                                       const std::string& branch_id,
                                       const std::string& label);
 
+/// Makes a one-time link that signs the holder of a key in to the page.
+/// @param http The node, `http://HOST:PORT`.
+caf::expected<std::string> create_sign_in_link(storage::directory_store& store,
+                                               const uuid& key_id,
+                                               const std::string& http);
+
 } // namespace tillstream::commands

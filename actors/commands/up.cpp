@@ -106,10 +106,32 @@ std::string write_till_header(const std::string& dir,
   return path;
 }
 
-void announce(const std::string& dir, const endpoints& x) {
+/// A link that signs in without the key; empty when none could be made, which
+/// is no reason not to start.
+std::string make_link(const settings& node, const endpoints& x) {
+  auto store = storage::open_directory_store(node.oltp_dsn);
+  if (!store)
+    return {};
+  auto known = (*store)->load();
+  if (!known)
+    return {};
+  auto digest = secret_digest(x.owner_key);
+  for (const auto& key : known->keys) {
+    if (key.digest != digest)
+      continue;
+    auto link = create_sign_in_link(**store, key.key_id, x.http);
+    return link ? *link : std::string{};
+  }
+  return {};
+}
+
+void announce(const std::string& dir, const endpoints& x,
+              const std::string& link) {
   const auto& [branch, secret] = *x.till_keys.begin();
   auto header = write_till_header(dir, secret);
   std::cout << "\nTillstream is ready: " << x.http
+            << "\n\n  the owner's page, signed in once within an hour:\n\n"
+            << (link.empty() ? x.http : link)
             << "\n\n  keys and addresses:  " << dir << "/endpoints.json"
             << "\n  a first sale, to paste:\n\n"
             << "curl -sS " << x.http << "/purchases -H '@" << header
@@ -191,7 +213,7 @@ int run_up(const parsed_command& command, const std::string& dir,
   if (!wait_until_ready(reachable(node_settings.listen_address),
                         running->port(), end))
     log::warning("not-ready-yet", {{"see", known.http + "/readyz"}});
-  announce(dir, known);
+  announce(dir, known, make_link(node_settings, known));
   auto code = watch(signals, *servers, end);
   std::cout << "  stopping" << std::endl;
   signals.release();

@@ -70,6 +70,23 @@ bool is_loopback(const tcp::socket& socket) {
   return address.is_loopback();
 }
 
+/// The peer's address; of an IPv6 one the network, since whoever has one
+/// address of it has them all.
+std::string peer_of(const tcp::socket& socket) {
+  beast::error_code ec;
+  auto address = socket.remote_endpoint(ec).address();
+  if (ec)
+    return {};
+  if (!address.is_v6())
+    return address.to_string();
+  auto wide = address.to_v6();
+  if (wide.is_v4_mapped())
+    return net::ip::make_address_v4(net::ip::v4_mapped, wide).to_string();
+  auto bytes = wide.to_bytes();
+  std::fill(bytes.begin() + 8, bytes.end(), static_cast<unsigned char>(0));
+  return net::ip::make_address_v6(bytes).to_string();
+}
+
 /// Our own replies never hold such bytes; should one slip in, it must not
 /// split the answer in two.
 void append_header(std::string& out, std::string_view name,
@@ -88,6 +105,52 @@ http_reply render_traced(const problem& why, const trace_context& trace) {
   result.headers.emplace_back("traceparent", trace.traceparent);
   return result;
 }
+
+/// The owner's end of a stream.
+class edge_stream : public http_stream {
+public:
+  edge_stream(std::shared_ptr<http_core> core, http_connection_ptr to,
+              stream_status_ptr status)
+    : core_(std::move(core)),
+      to_(std::move(to)),
+      status_(std::move(status)) {
+    // nop
+  }
+
+  ~edge_stream() override {
+    if (!status_->closed.exchange(true))
+      post({});
+  }
+
+  bool send(std::string bytes) override {
+    if (bytes.empty() || status_->closed)
+      return true;
+    if (status_->busy.exchange(true))
+      return false;
+    post(std::move(bytes));
+    return true;
+  }
+
+  bool closed() const override {
+    return status_->closed;
+  }
+
+private:
+  void post(std::string bytes) {
+    auto to = to_.lock();
+    if (to == nullptr)
+      return;
+    net::post(core_->io, [to = std::move(to), status = status_,
+                          bytes = std::move(bytes)]() mutable {
+      to->feed(status, std::move(bytes));
+    });
+  }
+
+  // In this order, as in `edge_exchange`.
+  std::shared_ptr<http_core> core_;
+  std::weak_ptr<http_connection> to_;
+  stream_status_ptr status_;
+};
 
 /// The exchange of a connection. Answers 500 when it dies unanswered.
 class edge_exchange : public http_exchange {
@@ -126,7 +189,29 @@ public:
               });
   }
 
+  http_stream_ptr stream(http_reply head) override {
+    auto to = to_.lock();
+    if (answered_ || to == nullptr || !take_stream())
+      return nullptr;
+    answered_ = true;
+    auto status = std::make_shared<stream_status>();
+    auto result = std::make_shared<edge_stream>(core_, to, status);
+    net::post(core_->io, [to = std::move(to), turn = turn_,
+                          head = std::move(head), status]() mutable {
+      to->deliver_stream(turn, std::move(head), std::move(status));
+    });
+    return result;
+  }
+
 private:
+  /// @returns whether there was room for one more.
+  bool take_stream() {
+    if (core_->streams.fetch_add(1) < core_->options.streams_max)
+      return true;
+    core_->streams.fetch_sub(1);
+    return false;
+  }
+
   // In this order: the connection's socket needs the core's `io_context`.
   std::shared_ptr<http_core> core_;
   std::weak_ptr<http_connection> to_;
@@ -141,6 +226,7 @@ http_connection::http_connection(http_core& core, tcp::socket socket)
     stream_(std::move(socket)),
     buffer_(limits::header_bytes_max + limits::body_bytes_max + read_chunk),
     answered_(core.io),
+    peer_(peer_of(stream_.socket())),
     from_loopback_(is_loopback(stream_.socket())) {
   // An answer is one write: waiting for more to send would only delay it.
   beast::error_code ec;
@@ -163,6 +249,8 @@ void http_connection::start(bool over_limit) {
 void http_connection::drain() {
   if (idle_)
     abort();
+  else if (feed_)
+    answered_.cancel(); // A stream would go on for ever.
 }
 
 void http_connection::abort() {
@@ -175,6 +263,25 @@ void http_connection::deliver(uint64_t turn, http_reply reply) {
   if (turn != turn_ || reply_)
     return;
   reply_ = std::move(reply);
+  answered_.cancel();
+}
+
+void http_connection::deliver_stream(uint64_t turn, http_reply head,
+                                     stream_status_ptr status) {
+  if (turn != turn_ || reply_ || aborted_) {
+    status->closed = true;
+    core_.streams.fetch_sub(1);
+    return;
+  }
+  feed_ = std::move(status);
+  reply_ = std::move(head);
+  answered_.cancel();
+}
+
+void http_connection::feed(const stream_status_ptr& status, std::string bytes) {
+  if (status != feed_)
+    return;
+  chunk_ = std::move(bytes);
   answered_.cancel();
 }
 
@@ -220,6 +327,10 @@ net::awaitable<bool> http_connection::serve_one() {
     if (!answer)
       co_return false;
     reply = std::move(*answer);
+    if (feed_) {
+      co_await write_stream(std::move(reply), with_body);
+      co_return false;
+    }
   }
   if (core_.draining)
     keep_ = false;
@@ -331,6 +442,7 @@ http_connection::fill(http_request& out, const parser& in) {
   http10_ = head.version() < 11;
   out.method = std::string{head.method_string()};
   out.from_loopback = from_loopback_;
+  out.peer = peer_;
   for (const auto& field : head)
     out.headers.emplace_back(lower(field.name_string()),
                              std::string{field.value()});
@@ -391,8 +503,10 @@ http_connection::ask(http_request request) {
   hand_over(std::move(request));
   // Ends with the answer, with an abort, or with the time.
   co_await answered_.async_wait(as_value);
-  if (aborted_)
+  if (aborted_) {
+    end_stream();
     co_return std::nullopt;
+  }
   if (!reply_) {
     // Nobody waits for ever, whatever happened to the exchange.
     ++turn_;
@@ -420,7 +534,7 @@ void http_connection::hand_over(http_request request) {
   }
 }
 
-std::string http_connection::render_head(const http_reply& reply) {
+std::string http_connection::render_fields(const http_reply& reply) {
   auto status = static_cast<http::status>(reply.status);
   auto result = fmt::format("HTTP/1.1 {} {}\r\n", reply.status,
                             std::string_view{http::obsolete_reason(status)});
@@ -430,7 +544,12 @@ std::string http_connection::render_head(const http_reply& reply) {
     append_header(result, "Content-Type", reply.content_type);
   for (const auto& [name, value] : reply.headers)
     append_header(result, name, value);
-  if (!bodyless)
+  return result;
+}
+
+std::string http_connection::render_head(const http_reply& reply) {
+  auto result = render_fields(reply);
+  if (reply.status != 204 && reply.status != 304)
     append_header(result, "Content-Length", std::to_string(reply.body.size()));
   if (!keep_)
     append_header(result, "Connection", "close");
@@ -449,6 +568,66 @@ net::awaitable<bool> http_connection::write(http_reply reply, bool with_body) {
                                          net::buffer(reply.body)};
   auto [ec, n] = co_await net::async_write(stream_, parts, as_value);
   co_return !ec;
+}
+
+// -- streams ------------------------------------------------------------------
+
+net::awaitable<bool> http_connection::write_text(const std::string& text) {
+  stream_.expires_after(core_.options.write_max);
+  auto [ec, n]
+    = co_await net::async_write(stream_, net::buffer(text), as_value);
+  co_return !ec;
+}
+
+bool http_connection::stream_goes_on() const {
+  return !peer_gone_ && !aborted_ && !core_.draining && !feed_->closed;
+}
+
+net::awaitable<void>
+http_connection::write_stream(http_reply head, bool with_body) {
+  keep_ = false;
+  auto text = render_fields(head);
+  if (!http10_)
+    append_header(text, "Transfer-Encoding", "chunked");
+  append_header(text, "Connection", "close");
+  text += "\r\n";
+  auto frame = [this](const std::string& bytes) {
+    return http10_ ? bytes : fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes);
+  };
+  if (with_body && !head.body.empty())
+    text += frame(head.body);
+  auto good = co_await write_text(text);
+  stream_.expires_never();
+  if (good && with_body)
+    net::co_spawn(core_.io, watch_peer(),
+                  [self = shared_from_this()](std::exception_ptr) {});
+  answered_.expires_at(std::chrono::steady_clock::time_point::max());
+  while (good && with_body && stream_goes_on()) {
+    if (chunk_.empty()) {
+      co_await answered_.async_wait(as_value);
+      continue;
+    }
+    auto bytes = std::exchange(chunk_, {});
+    good = co_await write_text(frame(bytes));
+    feed_->busy = false;
+  }
+  if (good && with_body && !http10_ && !peer_gone_ && !aborted_)
+    co_await write_text("0\r\n\r\n");
+  end_stream();
+}
+
+void http_connection::end_stream() {
+  if (!feed_)
+    return;
+  feed_->closed = true;
+  feed_.reset();
+  core_.streams.fetch_sub(1);
+}
+
+net::awaitable<void> http_connection::watch_peer() {
+  co_await read_some();
+  peer_gone_ = true;
+  answered_.cancel();
 }
 
 net::awaitable<void> http_connection::finish() {

@@ -14,6 +14,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -27,6 +28,16 @@
 namespace tillstream {
 
 class http_connection;
+
+/// What the owner of a stream and its connection share.
+struct stream_status {
+  /// Bytes were handed over and are not written yet.
+  std::atomic<bool> busy{false};
+  /// The owner let go, or the connection ended.
+  std::atomic<bool> closed{false};
+};
+
+using stream_status_ptr = std::shared_ptr<stream_status>;
 using http_connection_ptr = std::shared_ptr<http_connection>;
 
 /// What lives on the I/O thread. Exchanges keep it alive, so that a late reply
@@ -55,6 +66,8 @@ struct http_core : std::enable_shared_from_this<http_core> {
   boost::asio::steady_timer pause;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work;
   std::unordered_set<http_connection_ptr> connections;
+  /// Replies without an end. Counted up by whoever wants one, from any thread.
+  std::atomic<size_t> streams{0};
   bool draining = false;
 
 private:
@@ -63,7 +76,9 @@ private:
 };
 
 /// One connection: a coroutine that reads a request, hands it over, waits for
-/// the answer, writes it, and begins again. All members run on the I/O thread.
+/// the answer, writes it, and begins again. A stream is the last answer of its
+/// connection: it is written as its bytes come, and a second coroutine sees the
+/// peer go. All members run on the I/O thread.
 class http_connection : public std::enable_shared_from_this<http_connection> {
 public:
   http_connection(http_core& core, boost::asio::ip::tcp::socket socket);
@@ -80,6 +95,12 @@ public:
   /// Brings the answer to the request number `turn`; too late ones are
   /// dropped.
   void deliver(uint64_t turn, http_reply reply);
+
+  /// Brings the head of a stream, as the answer to the request `turn`.
+  void deliver_stream(uint64_t turn, http_reply head, stream_status_ptr status);
+
+  /// Brings bytes of the stream; empty when its owner let go.
+  void feed(const stream_status_ptr& status, std::string bytes);
 
 private:
   template <class T>
@@ -121,6 +142,20 @@ private:
 
   awaitable<bool> write(http_reply reply, bool with_body);
 
+  /// Writes the head, then what comes, until either side has enough.
+  awaitable<void> write_stream(http_reply head, bool with_body);
+
+  awaitable<bool> write_text(const std::string& text);
+
+  /// Waits until the peer ends the connection, or says something, which nobody
+  /// does who listens.
+  awaitable<void> watch_peer();
+
+  bool stream_goes_on() const;
+
+  /// Tells the stream's owner, and makes room for another one.
+  void end_stream();
+
   /// Ends the stream so that the peer gets to see the last answer.
   awaitable<void> finish();
 
@@ -136,13 +171,22 @@ private:
 
   std::string render_head(const http_reply& reply);
 
+  /// Begins a header section.
+  std::string render_fields(const http_reply& reply);
+
   http_core& core_;
   boost::beast::tcp_stream stream_;
   boost::beast::flat_buffer buffer_;
   boost::asio::steady_timer answered_;
   std::optional<http_reply> reply_;
   std::optional<problem> refusal_;
+  /// Set when the answer is a stream.
+  stream_status_ptr feed_;
+  /// Bytes of the stream that are to be written.
+  std::string chunk_;
+  bool peer_gone_ = false;
   uint64_t turn_ = 0;
+  std::string peer_;
   bool from_loopback_ = false;
   bool idle_ = true;
   bool keep_ = true;

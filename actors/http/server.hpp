@@ -30,6 +30,7 @@ struct http_server_options {
   std::function<void(http_exchange_ptr)> on_request;
 
   size_t connections_max = limits::connections_max;
+  size_t streams_max = limits::streams_max;
   std::chrono::milliseconds request_deadline{limits::request_deadline};
   std::chrono::milliseconds keep_alive_max{limits::keep_alive_max};
   std::chrono::milliseconds answer_max{limits::exchange_answer_max};
@@ -42,7 +43,7 @@ struct http_server_options {
 ///
 /// - Thread: one of its own carries all connections. `reply` of an exchange may
 ///   come from any thread, also after the server is gone.
-/// - Limits: open connections, one request at a time on each (pipelined ones
+/// - Limits: open connections, streams among them, one request at a time on each (pipelined ones
 ///   wait unread), bytes of header and body, one absolute deadline for reading
 ///   a request, one for its answer, one for writing it.
 /// - Failure: what cannot be framed without doubt is refused and the connection

@@ -81,6 +81,35 @@ constexpr statement upsert_products{"upsert_products", R"(
   ON CONFLICT (product_id) DO UPDATE
   SET name = EXCLUDED.name, category = EXCLUDED.category)"};
 
+constexpr statement select_session_secret{"select_session_secret", R"(
+  SELECT encode(secret, 'hex') FROM page_session_secret)"};
+
+constexpr statement select_ended_sessions{"select_ended_sessions", R"(
+  SELECT session_id
+  FROM ended_page_sessions
+  WHERE expires_at > clock_timestamp())"};
+
+constexpr statement end_session{"end_page_session", R"(
+  INSERT INTO ended_page_sessions (session_id, expires_at)
+  VALUES ($1, $2::timestamptz)
+  ON CONFLICT DO NOTHING)"};
+
+constexpr statement forget_sessions{"forget_ended_sessions", R"(
+  DELETE FROM ended_page_sessions WHERE expires_at <= clock_timestamp())"};
+
+constexpr statement insert_link{"insert_sign_in_link", R"(
+  INSERT INTO sign_in_links (digest, key_id, expires_at)
+  VALUES (decode($1, 'hex'), $2, $3::timestamptz))"};
+
+constexpr statement forget_links{"forget_sign_in_links", R"(
+  DELETE FROM sign_in_links WHERE expires_at <= clock_timestamp())"};
+
+// Of two that use a link at once the second finds no row any more.
+constexpr statement take_link{"take_sign_in_link", R"(
+  DELETE FROM sign_in_links
+  WHERE digest = decode($1, 'hex') AND expires_at > clock_timestamp()
+  RETURNING key_id)"};
+
 // Two nodes that change the directory at once take turns; whoever reads goes
 // on.
 constexpr const char* begin_change = "BEGIN; SET LOCAL lock_timeout = '5s'; "
@@ -100,7 +129,7 @@ sha256_digest read_digest(const pqxx::field& x) {
   auto text = as_text(x);
   sha256_digest result{};
   if (text.size() != result.size() * 2)
-    throw std::runtime_error("not a SHA-256 digest in api_keys");
+    throw std::runtime_error("not the 32 bytes that a digest has");
   for (size_t i = 0; i < result.size(); ++i)
     result[i] = static_cast<uint8_t>(hex_value(text[2 * i]) << 4
                                      | hex_value(text[2 * i + 1]));
@@ -157,6 +186,12 @@ public:
   caf::expected<void> add_key(const api_key& key) override;
   caf::expected<std::vector<api_key>> list_keys() override;
   caf::expected<void> revoke_key(const uuid& key_id) override;
+  caf::expected<void>
+  add_sign_in_link(const sha256_digest& digest, const uuid& key_id,
+                   timestamp expires_at) override;
+  caf::expected<uuid> take_sign_in_link(const sha256_digest& digest) override;
+  caf::expected<void>
+  end_page_session(const uuid& session_id, timestamp expires_at) override;
   caf::expected<int64_t>
   import_catalog(const std::vector<catalog_product>& products) override;
 
@@ -200,6 +235,9 @@ caf::expected<directory_snapshot> postgres_directory_store::load() {
       return shops.error();
     result.shops = std::move(*shops);
     result.keys = load_keys(false);
+    result.session_secret = read_digest(db_->exec(select_session_secret)[0][0]);
+    for (auto row : db_->exec(select_ended_sessions))
+      result.ended_sessions.push_back(as_uuid(row[0]));
     for (auto row : db_->exec(select_products))
       result.catalog.push_back(
         {as_text(row[0]), as_text(row[1]), as_text(row[2])});
@@ -270,6 +308,43 @@ caf::expected<void> postgres_directory_store::revoke_key(const uuid& key_id) {
     if (db_->exec(revoke, key_id).affected_rows() == 0)
       return caf::make_error(
         errc::not_found, fmt::format("there is no key {}", to_string(key_id)));
+    return caf::unit;
+  });
+}
+
+caf::expected<void>
+postgres_directory_store::add_sign_in_link(const sha256_digest& digest,
+                                           const uuid& key_id,
+                                           timestamp expires_at) {
+  return guarded(*db_, [&]() -> caf::expected<void> {
+    db_->exec(forget_links);
+    try {
+      db_->exec(insert_link, to_hex(digest), key_id, expires_at);
+    } catch (const pqxx::foreign_key_violation&) {
+      return caf::make_error(
+        errc::not_found, fmt::format("there is no key {}", to_string(key_id)));
+    }
+    return caf::unit;
+  });
+}
+
+caf::expected<uuid>
+postgres_directory_store::take_sign_in_link(const sha256_digest& digest) {
+  return guarded(*db_, [&]() -> caf::expected<uuid> {
+    auto rows = db_->exec(take_link, to_hex(digest));
+    if (rows.empty())
+      return caf::make_error(errc::not_found,
+                             "there is no such link, or it was used");
+    return as_uuid(rows[0][0]);
+  });
+}
+
+caf::expected<void>
+postgres_directory_store::end_page_session(const uuid& session_id,
+                                           timestamp expires_at) {
+  return guarded(*db_, [&]() -> caf::expected<void> {
+    db_->exec(end_session, session_id, expires_at);
+    db_->exec(forget_sessions);
     return caf::unit;
   });
 }

@@ -18,6 +18,8 @@ namespace {
 /// The database as the fake stores see it; outlives the actor.
 struct database {
   storage::directory_snapshot content;
+  std::optional<sha256_digest> link;
+  uuid link_key;
   bool away = false;
   std::chrono::milliseconds clock_ahead{0};
   int opened = 0;
@@ -63,6 +65,28 @@ public:
 
   caf::expected<void> revoke_key(const uuid&) override {
     return caf::make_error(errc::internal);
+  }
+
+  caf::expected<void>
+  add_sign_in_link(const sha256_digest&, const uuid&, timestamp) override {
+    return caf::make_error(errc::internal);
+  }
+
+  caf::expected<uuid> take_sign_in_link(const sha256_digest& digest) override {
+    if (auto err = reach())
+      return err;
+    if (db_.link != digest)
+      return caf::make_error(errc::not_found);
+    db_.link.reset();
+    return db_.link_key;
+  }
+
+  caf::expected<void> end_page_session(const uuid& id, timestamp) override {
+    if (auto err = reach())
+      return err;
+    db_.content.ended_sessions.push_back(id);
+    ++db_.content.version;
+    return caf::unit;
   }
 
   caf::expected<int64_t>
@@ -298,6 +322,49 @@ BOOST_AUTO_TEST_CASE(the_view_tells_the_time_of_the_database) {
     next_round();
   error = view->now() - (wall_clock_now() - 1h);
   BOOST_TEST((error > -1min && error < 1min));
+}
+
+// -- signing in to the page ---------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(a_link_is_good_once) {
+  db.link = secret_digest("tsl_a");
+  db.link_key = uuid_source{1}.v4();
+  start();
+  auto wrong
+    = ask<uuid>(keeper, atom::open_v, sign_in_link{secret_digest("tsl_b")});
+  BOOST_REQUIRE((wrong && !*wrong));
+  BOOST_TEST((wrong->error() == errc::not_found));
+  auto taken
+    = ask<uuid>(keeper, atom::open_v, sign_in_link{secret_digest("tsl_a")});
+  BOOST_REQUIRE((taken && *taken));
+  BOOST_TEST((**taken == db.link_key));
+  auto again
+    = ask<uuid>(keeper, atom::open_v, sign_in_link{secret_digest("tsl_a")});
+  BOOST_TEST((again->error() == errc::not_found));
+  // What is not there is no reason to open another session.
+  BOOST_TEST(db.opened == 1);
+}
+
+BOOST_AUTO_TEST_CASE(an_ended_session_is_known_here_at_once) {
+  start();
+  page_session x{uuid_source{1}.v4(), db.content.keys[0].key_id,
+                 view->now() + 1h};
+  auto token = view->get()->seal(x);
+  BOOST_TEST(view->get()->authenticate_session(token, view->now()).has_value());
+  auto done
+    = ask<bool>(keeper, atom::close_v, session_end{x.session_id, x.expires_at});
+  BOOST_REQUIRE((done && *done));
+  BOOST_TEST(!view->get()->authenticate_session(token, view->now()));
+}
+
+BOOST_AUTO_TEST_CASE(without_the_database_sessions_cannot_be_ended) {
+  start();
+  db.away = true;
+  auto done = ask<bool>(keeper, atom::close_v, session_end{});
+  BOOST_REQUIRE((done && !*done));
+  BOOST_TEST((done->error() == errc::unavailable));
+  db.away = false;
+  BOOST_TEST((ask<bool>(keeper, atom::close_v, session_end{})->engaged()));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

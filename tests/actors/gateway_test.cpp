@@ -3,6 +3,8 @@
 
 #include "actors/api_key.hpp"
 #include "actors/gateway.hpp"
+#include "actors/gzip.hpp"
+#include "actors/live_feed.hpp"
 #include "messages/error.hpp"
 #include "messages/json.hpp"
 #include "messages/purchase_codec.hpp"
@@ -24,8 +26,32 @@ constexpr auto some_id = "0191d2a4-7c1e-7b3a-9f00-3f6c1f0e8a11";
 /// What the edge got to write. Outlives the exchange.
 struct outbox {
   std::vector<http_reply> replies;
+  /// Heads of streams, and what was sent on them.
+  std::vector<http_reply> heads;
+  std::vector<std::string> sent;
+  /// No room for streams.
+  bool streams_full = false;
   /// Exchanges that died unanswered: the edge makes a 500 of each.
   int dropped = 0;
+};
+
+class fake_stream : public http_stream {
+public:
+  explicit fake_stream(outbox& out) : out_(out) {
+    // nop
+  }
+
+  bool send(std::string bytes) override {
+    out_.sent.push_back(std::move(bytes));
+    return true;
+  }
+
+  bool closed() const override {
+    return false;
+  }
+
+private:
+  outbox& out_;
 };
 
 class fake_exchange : public http_exchange {
@@ -46,6 +72,14 @@ public:
     out_.replies.push_back(std::move(x));
   }
 
+  http_stream_ptr stream(http_reply head) override {
+    if (out_.streams_full)
+      return nullptr;
+    answered_ = true;
+    out_.heads.push_back(std::move(head));
+    return std::make_shared<fake_stream>(out_);
+  }
+
 private:
   outbox& out_;
   bool answered_ = false;
@@ -59,6 +93,9 @@ struct script {
     list;
   std::function<caf::result<http_reply_ptr>(const analytics_question_ptr&)> ask;
   std::vector<purchase_ptr> purchases;
+  std::function<caf::result<uuid>(const sign_in_link&)> take_link;
+  std::vector<session_end> ended;
+  std::vector<live_listener_ptr> listeners;
   readiness intake{"intake", true, ""};
   int asked_ready = 0;
 };
@@ -94,6 +131,33 @@ fake_reader(purchase_reader_actor::pointer, script* play) {
 query_actor::behavior_type fake_query(query_actor::pointer, script* play) {
   return {
     [play](atom::ask, const analytics_question_ptr& x) { return play->ask(x); },
+  };
+}
+
+directory_actor::behavior_type
+fake_keeper(directory_actor::pointer, script* play) {
+  return {
+    [](atom::ready) { return readiness{}; },
+    [play](atom::open, const sign_in_link& x) { return play->take_link(x); },
+    [play](atom::close, const session_end& x) {
+      play->ended.push_back(x);
+      return true;
+    },
+    [](atom::tick) {
+      // nop
+    },
+  };
+}
+
+live_feed_actor::behavior_type
+fake_feed(live_feed_actor::pointer, script* play) {
+  return {
+    [play](atom::open, const live_listener_ptr& x) {
+      play->listeners.push_back(x);
+    },
+    [](atom::tick) {
+      // nop
+    },
   };
 }
 
@@ -158,6 +222,13 @@ struct fixture : tests::actor_fixture {
     intake = sys.spawn(fake_intake, &play);
     reader = sys.spawn(fake_reader, &play);
     query = sys.spawn(fake_query, &play);
+    keeper = sys.spawn(fake_keeper, &play);
+    feed = sys.spawn(fake_feed, &play);
+    play.take_link = [](const sign_in_link&) -> caf::result<uuid> {
+      return caf::make_error(errc::not_found);
+    };
+    options.keeper = keeper;
+    options.live = feed;
     options.directory = view;
     options.intake = intake;
     options.reader = reader;
@@ -172,6 +243,8 @@ struct fixture : tests::actor_fixture {
     end(intake);
     end(reader);
     end(query);
+    end(keeper);
+    end(feed);
   }
 
   void add_key(std::string_view secret, storage::key_role role,
@@ -249,6 +322,30 @@ struct fixture : tests::actor_fixture {
                       << ", which openapi.json does not know");
   }
 
+  static http_request
+  sign_in(std::string_view body, std::string type = "application/json") {
+    auto result = make("POST", "/session");
+    result.body = std::string{body};
+    result.headers.emplace_back("content-type", std::move(type));
+    result.peer = "192.0.2.1";
+    return result;
+  }
+
+  /// Signs in with the owner's key. @returns `name=value` of the cookie.
+  std::string session_cookie() {
+    auto reply = ask_gateway(sign_in(R"({"key":"owner"})"));
+    BOOST_REQUIRE(reply.status == 200);
+    auto cookie = header(reply, "Set-Cookie").value();
+    return cookie.substr(0, cookie.find(';'));
+  }
+
+  static http_request
+  with_cookie(std::string method, std::string path, std::string cookie) {
+    auto result = make(std::move(method), std::move(path));
+    result.headers.emplace_back("cookie", "other=1; " + std::move(cookie));
+    return result;
+  }
+
   static std::optional<std::string>
   header(const http_reply& x, std::string_view name) {
     for (const auto& [k, v] : x.headers)
@@ -309,6 +406,8 @@ struct fixture : tests::actor_fixture {
   request_intake_actor intake;
   purchase_reader_actor reader;
   query_actor query;
+  directory_actor keeper;
+  live_feed_actor feed;
   gateway_options options;
   gateway_actor subject;
 };
@@ -917,6 +1016,193 @@ BOOST_AUTO_TEST_CASE(the_documents_are_served_to_anyone) {
   BOOST_TEST((reply.body.find("\"asyncapi\": \"3.0.0\"") != std::string::npos));
 }
 
+// -- signing in to the page ---------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(the_owners_key_opens_a_session_that_reads) {
+  auto reply = ask_gateway(sign_in(R"({"key":"owner"})"));
+  BOOST_TEST(reply.status == 200);
+  auto cookie = header(reply, "Set-Cookie").value();
+  for (auto part :
+       {"; Path=/", "; HttpOnly", "; SameSite=Strict", "; Max-Age=1209600"})
+    BOOST_TEST((cookie.find(part) != std::string::npos), cookie);
+  BOOST_TEST((cookie.find("Secure") == std::string::npos));
+  BOOST_TEST(header(reply, "Cache-Control").value() == "no-store");
+  cookie = cookie.substr(0, cookie.find(';'));
+  for (auto path : {"/analytics/summary", "/branches", "/customers"})
+    BOOST_TEST(ask_gateway(with_cookie("GET", path, cookie)).status == 200);
+  auto who = ask_gateway(with_cookie("GET", "/session", cookie));
+  BOOST_TEST(
+    (who.body.find(R"("role":"owner","expires_at":"2)") != std::string::npos),
+    who.body);
+}
+
+BOOST_AUTO_TEST_CASE(nobody_is_an_answer_too) {
+  auto who = ask_gateway(make("GET", "/session"));
+  BOOST_TEST(who.status == 200);
+  BOOST_TEST(who.body == R"({"role":null,"expires_at":null})");
+  who = ask_gateway(with_cookie("GET", "/session", "tillstream_session=1.x"));
+  BOOST_TEST(who.body == R"({"role":null,"expires_at":null})");
+  who = ask_gateway(make("GET", "/session", "till-1"));
+  BOOST_TEST(who.body == R"({"role":"till","expires_at":null})");
+}
+
+BOOST_AUTO_TEST_CASE(under_tls_the_cookie_is_for_tls_only) {
+  auto x = sign_in(R"({"key":"owner"})");
+  x.headers.emplace_back("x-forwarded-proto", "https");
+  auto reply = ask_gateway(std::move(x));
+  BOOST_TEST(
+    (header(reply, "Set-Cookie")->find("; Secure") != std::string::npos));
+}
+
+BOOST_AUTO_TEST_CASE(other_keys_do_not_open_the_page) {
+  check_fails(sign_in(R"({"key":"nobody"})"), 401, "unauthorized");
+  check_fails(sign_in(R"({"key":"till-1"})"), 403, "forbidden");
+  check_fails(sign_in(R"({"key":"operator"})"), 403, "forbidden");
+  BOOST_TEST(!header(out.replies[0], "Set-Cookie"));
+}
+
+BOOST_AUTO_TEST_CASE(a_sign_in_must_be_well_formed) {
+  for (auto body : {"", "{", "[]", "{}", R"({"key":1})",
+                    R"({"key":"owner","link":"tsl_x"})"})
+    check_fails(sign_in(body), 400, "malformed-json");
+  check_fails(sign_in("key=owner", "application/x-www-form-urlencoded"), 415,
+              "unsupported-media-type");
+}
+
+BOOST_AUTO_TEST_CASE(another_site_can_neither_sign_in_nor_out) {
+  auto cookie = session_cookie();
+  for (auto [name, value] :
+       {std::pair{"sec-fetch-site", "cross-site"},
+        std::pair{"sec-fetch-site", "same-site"},
+        std::pair{"origin", "http://elsewhere"}, std::pair{"origin", "null"}}) {
+    auto in = sign_in(R"({"key":"owner"})");
+    in.headers.emplace_back("host", "here:8080");
+    in.headers.emplace_back(name, value);
+    check_fails(std::move(in), 403, "forbidden");
+    auto away = with_cookie("DELETE", "/session", cookie);
+    away.headers.emplace_back("host", "here:8080");
+    away.headers.emplace_back(name, value);
+    check_fails(std::move(away), 403, "forbidden");
+  }
+  BOOST_TEST(play.ended.empty());
+  auto own = sign_in(R"({"key":"owner"})");
+  own.headers.emplace_back("host", "here:8080");
+  own.headers.emplace_back("origin", "http://here:8080");
+  BOOST_TEST(ask_gateway(std::move(own)).status == 200);
+}
+
+BOOST_AUTO_TEST_CASE(repeated_failures_have_to_wait) {
+  for (int i = 0; i < sign_in_guard::free_failures; ++i)
+    check_fails(sign_in(R"({"key":"guess"})"), 401, "unauthorized");
+  check_fails(sign_in(R"({"key":"owner"})"), 429, "too-many-requests");
+  BOOST_TEST(header(out.replies[0], "Retry-After").value() == "1");
+  auto elsewhere = sign_in(R"({"key":"owner"})");
+  elsewhere.peer = "192.0.2.2";
+  BOOST_TEST(ask_gateway(std::move(elsewhere)).status == 200);
+  advance(1s);
+  BOOST_TEST(ask_gateway(sign_in(R"({"key":"owner"})")).status == 200);
+}
+
+BOOST_AUTO_TEST_CASE(a_link_signs_its_keys_holder_in) {
+  auto owner = view->get()->authenticate("owner").value().key_id;
+  play.take_link = [owner](const sign_in_link& x) -> caf::result<uuid> {
+    if (x.digest != secret_digest("tsl_good"))
+      return caf::make_error(errc::not_found);
+    return owner;
+  };
+  auto reply = ask_gateway(sign_in(R"({"link":"tsl_good"})"));
+  BOOST_TEST(reply.status == 200);
+  BOOST_TEST(header(reply, "Set-Cookie").has_value());
+  check_fails(sign_in(R"({"link":"tsl_used"})"), 401, "unauthorized");
+  play.take_link = [](const sign_in_link&) -> caf::result<uuid> {
+    return uuid_source{}.v4(); // Its key was revoked meanwhile.
+  };
+  check_fails(sign_in(R"({"link":"tsl_good"})"), 401, "unauthorized");
+  play.take_link = [](const sign_in_link&) -> caf::result<uuid> {
+    return caf::make_error(errc::unavailable);
+  };
+  check_fails(sign_in(R"({"link":"tsl_good"})"), 503, "unavailable");
+}
+
+BOOST_AUTO_TEST_CASE(signing_out_ends_the_session_and_clears_the_cookie) {
+  auto cookie = session_cookie();
+  auto reply = ask_gateway(with_cookie("DELETE", "/session", cookie));
+  BOOST_TEST(reply.status == 204);
+  BOOST_TEST(
+    (header(reply, "Set-Cookie")->find("Max-Age=0") != std::string::npos));
+  BOOST_REQUIRE(play.ended.size() == 1u);
+  // As the keeper will have it with its next reading.
+  reference.ended_sessions.push_back(play.ended[0].session_id);
+  view->set(std::make_shared<directory>(reference));
+  check_fails(with_cookie("GET", "/analytics/summary", cookie), 401,
+              "unauthorized");
+}
+
+BOOST_AUTO_TEST_CASE(a_revoked_key_ends_its_sessions) {
+  auto cookie = session_cookie();
+  std::erase_if(reference.keys, [](const auto& x) {
+    return x.role == storage::key_role::owner;
+  });
+  view->set(std::make_shared<directory>(reference));
+  check_fails(with_cookie("GET", "/analytics/summary", cookie), 401,
+              "unauthorized");
+}
+
+BOOST_AUTO_TEST_CASE(a_key_that_is_sent_counts_before_a_cookie) {
+  auto x = with_cookie("GET", "/analytics/summary", session_cookie());
+  x.headers.emplace_back("authorization", "Bearer till-1");
+  check_fails(std::move(x), 403, "forbidden");
+}
+
+// -- live ---------------------------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(a_page_that_listens_gets_a_stream) {
+  auto x = make("GET", "/analytics/live", "owner");
+  x.headers.emplace_back("last-event-id", "0123456789abcdef");
+  post(std::move(x));
+  BOOST_TEST(out.replies.empty());
+  BOOST_REQUIRE(out.heads.size() == 1u);
+  BOOST_TEST(out.heads[0].content_type == "text/event-stream; charset=utf-8");
+  BOOST_TEST(header(out.heads[0], "Cache-Control").value() == "no-store");
+  BOOST_REQUIRE(play.listeners.size() == 1u);
+  BOOST_TEST(play.listeners[0]->known_id == "0123456789abcdef");
+  BOOST_TEST((play.listeners[0]->who.role == storage::key_role::owner));
+}
+
+BOOST_AUTO_TEST_CASE(without_room_for_a_stream_it_is_a_503) {
+  out.streams_full = true;
+  check_fails(make("GET", "/analytics/live", "owner"), 503, "overloaded");
+  check_fails(make("GET", "/analytics/live", "till-1"), 403, "forbidden");
+  check_fails(make("GET", "/analytics/live?x=1", "owner"), 400,
+              "bad-parameter");
+}
+
+// -- packing ------------------------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(answers_are_packed_for_those_who_take_it) {
+  std::string large(5000, 'x');
+  play.ask = [&](const analytics_question_ptr&) -> caf::result<http_reply_ptr> {
+    http_reply reply;
+    reply.body = large;
+    return std::make_shared<const http_reply>(std::move(reply));
+  };
+  auto ask = [&](const char* accepted) {
+    auto x = make("GET", "/analytics/summary", "owner");
+    x.headers.emplace_back("accept-encoding", accepted);
+    return ask_gateway(std::move(x));
+  };
+  for (auto accepted : {"gzip", "br, GZIP;q=0.5", "*"}) {
+    auto reply = ask(accepted);
+    BOOST_TEST(header(reply, "Content-Encoding").value_or("") == "gzip",
+               accepted);
+    BOOST_TEST(reply.body == gzip(large, 1));
+  }
+  for (auto accepted : {"", "br", "gzip;q=0", "gzip;q=0.0, *", "xgzip"})
+    BOOST_TEST(ask(accepted).body == large, accepted);
+  large = "short";
+  BOOST_TEST(ask("gzip").body == large);
+}
+
 // -- the page -----------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(without_a_page_a_line_of_text_names_the_api) {
@@ -955,6 +1241,60 @@ BOOST_AUTO_TEST_CASE(files_of_the_page_are_served_from_memory) {
   check_problem(post_file, 405, "method-not-allowed");
   BOOST_TEST(header(post_file, "Allow").value() == "GET, HEAD");
   BOOST_TEST(!web_files::load(dir));
+}
+
+BOOST_AUTO_TEST_CASE(a_page_leads_to_paths_that_name_their_content) {
+  namespace fs = std::filesystem;
+  auto load = [](std::string_view script) {
+    std::string dir = "/tmp/tillstream-web-XXXXXX";
+    BOOST_REQUIRE(mkdtemp(dir.data()) != nullptr);
+    std::ofstream{dir + "/index.html"}
+      << R"(<script src="/app.js"></script><a href="/healthz">x</a>)";
+    std::ofstream{dir + "/app.js"} << script;
+    auto result = web_files::load(dir);
+    fs::remove_all(dir);
+    BOOST_REQUIRE(result);
+    return *result;
+  };
+  options.page = load("one()");
+  auto page = ask_gateway(make("GET", "/"));
+  BOOST_TEST(header(page, "Cache-Control").value() == "no-cache");
+  BOOST_TEST((
+    header(page, "Content-Security-Policy")->find("default-src 'self'") == 0u));
+  BOOST_REQUIRE((page.body.find("<script src=\"/v-") == 0u));
+  BOOST_TEST((page.body.find("href=\"/healthz\"") != std::string::npos));
+  auto path = page.body.substr(13, page.body.find('"', 13) - 13);
+  auto script = ask_gateway(make("GET", path));
+  BOOST_TEST(script.body == "one()");
+  BOOST_TEST(header(script, "Cache-Control").value()
+             == "public, max-age=31536000, immutable");
+  BOOST_TEST(
+    header(ask_gateway(make("GET", "/app.js")), "Cache-Control").value()
+    == "no-cache");
+  auto other = load("two()");
+  BOOST_TEST(other->find(path) == nullptr);
+  BOOST_TEST((other->find("/")->body != page.body));
+}
+
+BOOST_AUTO_TEST_CASE(files_are_packed_once_and_their_validator_says_so) {
+  namespace fs = std::filesystem;
+  std::string dir = "/tmp/tillstream-web-XXXXXX";
+  BOOST_REQUIRE(mkdtemp(dir.data()) != nullptr);
+  std::ofstream{dir + "/app.js"} << std::string(4000, ' ');
+  auto loaded = web_files::load(dir);
+  fs::remove_all(dir);
+  BOOST_REQUIRE(loaded);
+  options.page = *loaded;
+  auto plain = ask_gateway(make("GET", "/app.js"));
+  auto x = make("GET", "/app.js");
+  x.headers.emplace_back("accept-encoding", "gzip, deflate");
+  auto packed = ask_gateway(x);
+  BOOST_TEST(header(packed, "Content-Encoding").value() == "gzip");
+  BOOST_TEST(packed.body.size() < 100u);
+  BOOST_TEST(plain.body.size() == 4000u);
+  BOOST_TEST(header(packed, "ETag").value() != header(plain, "ETag").value());
+  x.headers.emplace_back("if-none-match", header(packed, "ETag").value());
+  BOOST_TEST(ask_gateway(x).status == 304);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -92,6 +92,15 @@ public:
     return result;
   }
 
+  /// Reads so many bytes, fewer when the connection ends.
+  std::string take(size_t n) {
+    while (unread_.size() < n && fill())
+      ; // nop
+    auto result = unread_.substr(0, n);
+    unread_.erase(0, n);
+    return result;
+  }
+
   /// Whether the server ends the connection without another byte.
   bool closed() {
     return unread_.empty() && !fill();
@@ -725,6 +734,131 @@ BOOST_AUTO_TEST_CASE(concurrent_requests_get_their_own_answers) {
   for (auto& till : tills)
     till.join();
   BOOST_TEST(wrong == 0);
+}
+
+// -- streams ------------------------------------------------------------------
+
+/// Opens a stream for a request that is held.
+http_stream_ptr open_stream(http_exchange_ptr& x) {
+  http_reply head{200, "text/event-stream", {}, "first\n"};
+  auto result = x->stream(std::move(head));
+  x.reset();
+  return result;
+}
+
+BOOST_AUTO_TEST_CASE(a_stream_brings_its_bytes_as_they_come) {
+  hold = true;
+  wire peer{start()};
+  peer.send(simple);
+  wait_held(1);
+  auto stream = open_stream(held[0]);
+  BOOST_REQUIRE(stream != nullptr);
+  auto head = peer.receive();
+  BOOST_TEST(head.status == 200);
+  BOOST_TEST(head.has("Transfer-Encoding: chunked"));
+  BOOST_TEST(!head.has("Content-Length"));
+  BOOST_TEST(peer.take(11) == "6\r\nfirst\n\r\n");
+  BOOST_TEST(eventually([&] { return stream->send("more"); }));
+  BOOST_TEST(peer.take(9) == "4\r\nmore\r\n");
+  BOOST_TEST(eventually([&] { return stream->send("again"); }));
+  BOOST_TEST(peer.take(10) == "5\r\nagain\r\n");
+  stream.reset();
+  BOOST_TEST(peer.take(5) == "0\r\n\r\n");
+  BOOST_TEST(peer.closed());
+}
+
+BOOST_AUTO_TEST_CASE(http_1_0_gets_a_stream_as_it_is) {
+  hold = true;
+  wire peer{start()};
+  peer.send("GET /a HTTP/1.0\r\n\r\n");
+  wait_held(1);
+  auto stream = open_stream(held[0]);
+  auto head = peer.receive();
+  BOOST_TEST(!head.has("Transfer-Encoding"));
+  BOOST_TEST(peer.take(6) == "first\n");
+  stream.reset();
+  BOOST_TEST(peer.closed());
+}
+
+BOOST_AUTO_TEST_CASE(a_stream_outlives_the_time_for_an_answer) {
+  options.answer_max = 50ms;
+  options.keep_alive_max = 50ms;
+  hold = true;
+  wire peer{start()};
+  peer.send(simple);
+  wait_held(1);
+  auto stream = open_stream(held[0]);
+  peer.receive();
+  peer.take(11);
+  // Another connection is closed for saying nothing; this one is not.
+  wire idle{server->port()};
+  BOOST_TEST(idle.closed());
+  BOOST_TEST(!stream->closed());
+  BOOST_TEST(eventually([&] { return stream->send("late"); }));
+  BOOST_TEST(peer.take(9) == "4\r\nlate\r\n");
+}
+
+BOOST_AUTO_TEST_CASE(the_owner_of_a_stream_learns_that_the_peer_is_gone) {
+  hold = true;
+  auto peer = std::make_unique<wire>(start());
+  peer->send(simple);
+  wait_held(1);
+  auto stream = open_stream(held[0]);
+  peer->receive();
+  peer.reset();
+  BOOST_TEST(eventually([&] { return stream->closed(); }));
+  BOOST_TEST(stream->send("nobody hears this"));
+}
+
+BOOST_AUTO_TEST_CASE(streams_are_bounded_and_their_places_come_back) {
+  options.streams_max = 1;
+  hold = true;
+  auto first = std::make_unique<wire>(start());
+  first->send(simple);
+  wait_held(1);
+  auto stream = open_stream(held[0]);
+  BOOST_REQUIRE(stream != nullptr);
+  wire second{server->port()};
+  second.send(simple);
+  wait_held(2);
+  BOOST_TEST((held[1]->stream({200, "text/plain", {}, {}}) == nullptr));
+  // The exchange still waits for its answer.
+  held[1]->reply({503, "text/plain", {}, "full"});
+  BOOST_TEST(second.receive().status == 503);
+  first.reset();
+  BOOST_TEST(eventually([&] { return stream->closed(); }));
+  second.send(simple);
+  wait_held(3);
+  BOOST_TEST(eventually(
+    [&] { return held[2] == nullptr || open_stream(held[2]) != nullptr; }));
+}
+
+BOOST_AUTO_TEST_CASE(a_slow_peer_is_told_apart_and_cut_off_in_time) {
+  options.write_max = 100ms;
+  hold = true;
+  wire peer{start()};
+  peer.send(simple);
+  wait_held(1);
+  auto stream = open_stream(held[0]);
+  peer.receive();
+  std::string much(16 * 1024 * 1024, 'x');
+  BOOST_TEST(eventually([&] { return stream->send(much); }));
+  BOOST_TEST(!stream->send("not now"));
+  BOOST_TEST(eventually([&] { return stream->closed(); }));
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_does_not_wait_for_streams) {
+  hold = true;
+  wire peer{start()};
+  peer.send(simple);
+  wait_held(1);
+  auto stream = open_stream(held[0]);
+  peer.receive();
+  auto begin = std::chrono::steady_clock::now();
+  server->stop(patience);
+  BOOST_TEST((std::chrono::steady_clock::now() - begin < patience / 2));
+  BOOST_TEST(stream->closed());
+  BOOST_TEST(stream->send("too late"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -216,3 +216,44 @@ BOOST_FIXTURE_TEST_CASE(customers_come_in_pages_by_id, fixture) {
   BOOST_TEST(seen.size() == 7u);
   BOOST_TEST((std::is_sorted(seen.begin(), seen.end())));
 }
+
+BOOST_FIXTURE_TEST_CASE(all_nodes_read_the_same_session_secret, fixture) {
+  must(store->save_chain(default_chain()));
+  auto first = must(store->load()).session_secret;
+  BOOST_TEST((first != sha256_digest{}));
+  BOOST_TEST(
+    (must(must(open_directory_store(dsn))->load()).session_secret == first));
+}
+
+BOOST_FIXTURE_TEST_CASE(ended_sessions_are_known_until_they_would_be_over,
+                        fixture) {
+  using namespace std::chrono_literals;
+  must(store->save_chain(default_chain()));
+  auto version = must(store->version());
+  auto now = must(store->now());
+  auto id = make.new_id();
+  must(store->end_page_session(id, now + 1h));
+  must(store->end_page_session(id, now + 1h));
+  must(store->end_page_session(make.new_id(), now - 1h));
+  BOOST_TEST(must(store->version()) > version);
+  BOOST_TEST((must(store->load()).ended_sessions == std::vector{id}));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_sign_in_link_is_good_once_and_for_a_while, fixture) {
+  using namespace std::chrono_literals;
+  must(store->save_chain(default_chain()));
+  auto owner = make_key(key_role::owner);
+  must(store->add_key(owner));
+  auto now = must(store->now());
+  must(store->add_sign_in_link(sha256("good"), owner.key_id, now + 1h));
+  must(store->add_sign_in_link(sha256("old"), owner.key_id, now - 1ms));
+  BOOST_TEST(
+    (store->add_sign_in_link(sha256("x"), make.new_id(), now + 1h).error()
+     == errc::not_found));
+  BOOST_TEST(
+    (store->take_sign_in_link(sha256("old")).error() == errc::not_found));
+  auto other = must(open_directory_store(dsn));
+  BOOST_TEST((must(other->take_sign_in_link(sha256("good"))) == owner.key_id));
+  BOOST_TEST(
+    (store->take_sign_in_link(sha256("good")).error() == errc::not_found));
+}
