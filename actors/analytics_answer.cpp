@@ -738,7 +738,7 @@ void write_parameters(row_writer& out, const analytics_plan& plan,
       out.text("granularity", to_string(plan.step));
       break;
     case analytics::top_products:
-      out.text("period", to_string(plan.step));
+      out.text("period", plan.any_days ? "days" : to_string(plan.step));
       out.text("date", to_string(plan.date));
       write_range(out, plan);
       out.text("by", plan.by_revenue ? "revenue" : "quantity");
@@ -782,7 +782,7 @@ std::string render_json(const analytics_plan& plan, const answer_parts& parts,
   write_progress(fields, overall(parts));
   write_parameters(fields, plan, parts);
   out.key("branches").begin_array();
-  for (size_t i = 0; i < x.branches.size(); ++i) {
+  for (size_t i = 0; !plan.total_only && i < x.branches.size(); ++i) {
     const auto& where = *plan.branches[i].where;
     out.begin_object()
       .field("branch_id", where.id)
@@ -823,7 +823,7 @@ std::string render_csv(const analytics_plan& plan, const sheet& x) {
   for (auto name : x.columns)
     out.field(name);
   out.end_record();
-  for (size_t i = 0; i < x.branches.size(); ++i)
+  for (size_t i = 0; !plan.total_only && i < x.branches.size(); ++i)
     write_records(out, fields, plan.branches[i].where->id, x.branches[i]);
   write_records(out, fields, "*", x.total);
   return result;

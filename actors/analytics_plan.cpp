@@ -66,6 +66,12 @@ public:
     return wrong_;
   }
 
+  /// Whether a name is still there to be taken.
+  bool has(std::string_view name) const {
+    auto is_it = [&](const auto& x) { return x.first == name; };
+    return std::any_of(rest_.begin(), rest_.end(), is_it);
+  }
+
   /// Takes all values of a name.
   std::vector<std::string> take_all(std::string_view name) {
     std::vector<std::string> result;
@@ -248,7 +254,8 @@ int64_t bucket_count(const analytics_plan& plan) {
 
 void check_size(parameter_reader& in, const analytics_plan& plan,
                 std::string_view name, int64_t rows) {
-  auto sections = static_cast<int64_t>(plan.branches.size()) + 1;
+  auto sections
+    = plan.total_only ? 1 : static_cast<int64_t>(plan.branches.size()) + 1;
   if (rows * sections > static_cast<int64_t>(limits::answer_rows_max))
     in.refuse(name, fmt::format("makes the answer longer than {} rows",
                                 limits::answer_rows_max));
@@ -280,7 +287,35 @@ void read_limit(parameter_reader& in, analytics_plan& plan) {
   check_size(in, plan, "limit", static_cast<int64_t>(plan.limit));
 }
 
+/// `from` and `to` in the place of a period: compared with as many days before.
+void read_days(parameter_reader& in, analytics_plan& plan) {
+  auto from = in.take_day("from");
+  auto to = in.take_day("to");
+  for (auto name : {"period", "date"})
+    if (in.take(name))
+      in.refuse(name, "cannot be given together with from and to");
+  if (in.wrong())
+    return;
+  if (!from || !to) {
+    in.refuse(from ? "to" : "from", "is required beside the other");
+    return;
+  }
+  if (*from > *to) {
+    in.refuse("from", "must not be after to");
+    return;
+  }
+  plan.any_days = true;
+  plan.date = plan.to = *to;
+  plan.from = *from;
+  plan.previous_to = plan.from - one_day{1};
+  plan.previous_from = plan.previous_to - (plan.to - plan.from);
+}
+
 void read_period(parameter_reader& in, analytics_plan& plan) {
+  if (in.has("from") || in.has("to")) {
+    read_days(in, plan);
+    return;
+  }
   plan.step = in.take_size("period", bucket_size::day);
   auto date = in.take_day("date");
   if (in.wrong() || plan.branches.empty())
@@ -325,6 +360,7 @@ void read_after(parameter_reader& in, analytics_plan& plan) {
 
 void read_parameters(parameter_reader& in, analytics_plan& plan) {
   read_branches(in, plan);
+  plan.total_only = in.take_choice("detail", "total", "branches", false);
   switch (plan.what) {
     case analytics::summary:
       read_date(in, plan);

@@ -79,11 +79,15 @@ struct analytics_plan {
   /// `top-products`: the period before.
   calendar_day previous_from;
   calendar_day previous_to;
+  /// `top-products`: `from` and `to` were named, not a period.
+  bool any_days = false;
   bucket_size step = bucket_size::day;
   bool by_revenue = false;
   size_t limit = 0;
   std::string product_id;
   std::optional<uuid> after;
+  /// `detail=total`: the branches are asked, but not told one by one.
+  bool total_only = false;
   bool csv = false;
   std::vector<day_group> groups;
   /// Distinct customers that do not add up over the branches asked: counted
@@ -95,8 +99,10 @@ struct analytics_plan {
 ///
 /// Defaults: `date` today, in each branch's own zone; `to` the latest today of
 /// the branches asked; `from` that day for hours, 30 days for days, 12 weeks
-/// or 12 months; `granularity` and `period` day; `by` revenue for products,
-/// purchases for customers; `limit` 10; all branches.
+/// or 12 months; for `top-products` `from` and `to` may stand in the place of
+/// `period` and `date`; `granularity` and `period` day; `by` revenue for
+/// products, purchases for customers; `limit` 10; all branches,
+/// each of them told.
 /// @returns a `400` that names the parameter, or `404` for an unknown name.
 std::variant<analytics_plan, problem>
 plan_question(const analytics_question& question, directory_ptr shops,

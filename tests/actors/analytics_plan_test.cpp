@@ -246,3 +246,52 @@ BOOST_AUTO_TEST_CASE(csv_is_what_is_asked_for_by_name) {
   BOOST_TEST(!prefers_csv(",,;;q=,"));
   BOOST_TEST(plan("summary", {}, "text/csv").csv);
 }
+
+BOOST_AUTO_TEST_CASE(products_of_any_days_are_compared_with_as_many_before) {
+  auto x = plan("top-products", {{"from", "2019-04-03"}, {"to", "2019-04-09"}});
+  BOOST_TEST(day(x.from) == "2019-04-03");
+  BOOST_TEST(day(x.to) == "2019-04-09");
+  BOOST_TEST(day(x.previous_from) == "2019-03-27");
+  BOOST_TEST(day(x.previous_to) == "2019-04-02");
+  BOOST_TEST(x.any_days);
+  auto one
+    = plan("top-products", {{"from", "2019-04-03"}, {"to", "2019-04-03"}});
+  BOOST_TEST(day(one.previous_from) == "2019-04-02");
+  BOOST_TEST(day(one.previous_to) == "2019-04-02");
+  BOOST_TEST(refused("top-products", {{"from", "2019-04-03"}}) == "\"to\"");
+  BOOST_TEST(refused("top-products", {{"to", "2019-04-03"}}) == "\"from\"");
+  BOOST_TEST(
+    refused("top-products", {{"from", "2019-04-03"}, {"to", "2019-04-02"}})
+    == "\"from\"");
+  BOOST_TEST(
+    refused("top-products",
+            {{"from", "2019-04-03"}, {"to", "2019-04-09"}, {"period", "week"}})
+    == "\"period\"");
+  BOOST_TEST(refused("top-products", {{"from", "2019-04-03"},
+                                      {"to", "2019-04-09"},
+                                      {"date", "2019-04-09"}})
+             == "\"date\"");
+  BOOST_TEST(!plan("top-products", {{"period", "week"}}).any_days);
+}
+
+BOOST_AUTO_TEST_CASE(a_total_alone_may_be_over_more_branches) {
+  BOOST_TEST(plan("heatmap", {{"detail", "total"}}).total_only);
+  BOOST_TEST(!plan("heatmap", {{"detail", "branches"}}).total_only);
+  BOOST_TEST(!plan("heatmap").total_only);
+  BOOST_TEST(refused("heatmap", {{"detail", "some"}}) == "\"detail\"");
+  // A year of hours of a hundred branches is too many rows; of their total it
+  // is not.
+  header_list long_range{
+    {"from", "2018-03-01"}, {"to", "2019-04-01"}, {"granularity", "hour"}};
+  plan("revenue", long_range);
+  chain many;
+  for (int i = 0; i < 100; ++i)
+    many.branches.push_back({"b" + std::to_string(i), "B", "UTC", 0});
+  auto ask = [&](header_list query) {
+    return plan_question(test::question("revenue", std::move(query)),
+                         test::directory_of(many), now);
+  };
+  BOOST_TEST(std::holds_alternative<problem>(ask(long_range)));
+  long_range.emplace_back("detail", "total");
+  BOOST_TEST(std::holds_alternative<analytics_plan>(ask(long_range)));
+}
