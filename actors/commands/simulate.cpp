@@ -2,6 +2,7 @@
 
 #include "actors/commands/command_line.hpp"
 #include "actors/commands/simulate_lane.hpp"
+#include "actors/commands/simulate_live.hpp"
 #include "actors/commands/simulate_sales_csv.hpp"
 #include "actors/commands/simulate_shoppers.hpp"
 #include "messages/error.hpp"
@@ -163,18 +164,25 @@ private:
     }
   }
 
-  /// Waits until the next sale is due; with no rate it is due at once.
+  /// Waits until the next sale is due; with no rate, or in a history, it is due
+  /// at once.
   /// @returns false when the run is over.
   bool wait_for_next(std::optional<steady_clock::time_point>& due) {
+    if (source_.is_past()) {
+      due.reset();
+      return !halt_;
+    }
+    auto now = steady_clock::now();
+    began_ = began_.value_or(now);
     if (options_.rate > 0) {
       std::chrono::duration<double> gap{due ? source_.gap() / options_.rate
                                             : 0.0};
-      due = due.value_or(start_)
+      due = due.value_or(now)
             + std::chrono::duration_cast<steady_clock::duration>(gap);
     }
-    auto when = due.value_or(steady_clock::now());
+    auto when = due.value_or(now);
     if (options_.duration_s > 0
-        && when >= start_ + std::chrono::seconds{options_.duration_s})
+        && when >= *began_ + std::chrono::seconds{options_.duration_s})
       return false;
     return sleep_until(when, &halt_);
   }
@@ -209,6 +217,8 @@ private:
 
   /// How much is done: of what was handed out so many sales have an answer.
   std::optional<double> share_done() const {
+    if (options_.live)
+      return std::nullopt; // A history, and then what happens to come.
     auto handed_out = static_cast<double>(handed_out_.load());
     if (share_read_ >= 0 && handed_out > 0)
       return share_read_ * static_cast<double>(board_.sales()) / handed_out;
@@ -236,6 +246,8 @@ private:
   lane_plan plan_;
   scoreboard board_;
   steady_clock::time_point start_;
+  /// When the history, if any, was over.
+  std::optional<steady_clock::time_point> began_;
   std::atomic<int64_t> handed_out_{0};
   /// Below zero: the source has no end.
   std::atomic<double> share_read_{-1};
@@ -322,11 +334,29 @@ int play(const simulate_options& options, sale_source& source) {
   return counts.total.failed == 0 ? done : failed;
 }
 
+/// Part of receipts: runs must not use each other's.
+std::string make_run() {
+  return to_string(uuid_source{}.v4()).substr(0, 8);
+}
+
+int play_live_csv(const simulate_options& options, std::istream& in) {
+  auto source
+    = live_csv::make(in, options.shops, wall_clock_now(), make_run());
+  if (!source)
+    return fail(options, wrong_usage,
+                *options.csv_path + ": " + describe(source.error()));
+  if (auto reason = probe(options); !reason.empty())
+    return fail(options, failed, reason);
+  return play(options, **source);
+}
+
 int play_csv(const simulate_options& options) {
   const auto& path = *options.csv_path;
   std::ifstream in{path, std::ios::binary};
   if (!in)
     return fail(options, wrong_usage, "cannot read " + path);
+  if (options.live)
+    return play_live_csv(options, in);
   std::error_code unknown;
   auto bytes = std::filesystem::file_size(path, unknown);
   sales_csv source{in, unknown ? 0 : bytes};
@@ -337,9 +367,27 @@ int play_csv(const simulate_options& options) {
   return play(options, source);
 }
 
+int play_live_shoppers(const simulate_options& options) {
+  if (auto reason = probe(options); !reason.empty())
+    return fail(options, failed, reason);
+  customer_book known;
+  learn_customers(options, known);
+  auto is_empty = true;
+  for (const auto& where : options.shops.branches)
+    is_empty = is_empty && known.size(where.id) == 0;
+  // A chain with sales of its own has a history.
+  auto source = live_shoppers::make(options.shops, {options.seed, make_run()},
+                                    wall_clock_now(), is_empty);
+  if (!source)
+    return fail(options, wrong_usage, describe(source.error()));
+  learn_customers(options, (*source)->customers());
+  return play(options, **source);
+}
+
 int play_shoppers(const simulate_options& options) {
-  auto run = to_string(uuid_source{}.v4()).substr(0, 8);
-  auto source = shoppers::make(options.shops, {options.seed, run});
+  if (options.live)
+    return play_live_shoppers(options);
+  auto source = shoppers::make(options.shops, {options.seed, make_run()});
   if (!source)
     return fail(options, wrong_usage, describe(source.error()));
   if (auto reason = probe(options); !reason.empty())
@@ -353,7 +401,10 @@ int play_shoppers(const simulate_options& options) {
 int simulate(const simulate_options& options) {
   if (auto wrong = check(options); !wrong.empty())
     return fail(options, wrong_usage, wrong);
-  return options.csv_path ? play_csv(options) : play_shoppers(options);
+  auto x = options;
+  if (x.live && x.rate == 0)
+    x.rate = simulate_options::live_rate;
+  return x.csv_path ? play_csv(x) : play_shoppers(x);
 }
 
 } // namespace tillstream::commands

@@ -24,11 +24,14 @@ struct simulate_options {
 
   /// The sales to play; absent: made-up shoppers.
   std::optional<std::string> csv_path;
+  /// To be watched: a history that ends now is posted at once, then `rate`
+  /// sales a second, `live_rate` unless said, happen now.
+  bool live = false;
   /// Purchases a second, all tills together; 0: as fast as answers come.
   double rate = 0;
   /// Connections, 1 to `tills_max`.
   size_t tills = 8;
-  /// Seconds; 0: until the CSV ends, or for ever.
+  /// Seconds, without a history's; 0: until the CSV ends, or for ever.
   unsigned duration_s = 0;
   uint64_t seed = 1;
   retry_policy retry;
@@ -43,6 +46,9 @@ struct simulate_options {
 
   /// More threads than a simulation needs to load one server.
   static constexpr size_t tills_max = 1000;
+
+  /// Numbers that move every other second can still be read.
+  static constexpr double live_rate = 2;
 };
 
 /// Plays tills over HTTP and reports.

@@ -30,6 +30,10 @@ command_options simulate_flags() {
       "the node, http://HOST:PORT");
   add("csv", po::value<std::string>(),
       "sales to play; without it made-up shoppers");
+  add("live", po::bool_switch(),
+      "to watch on the page: first a history that ends now (the CSV's, shifted "
+      "by whole weeks; in an empty chain made-up weeks), then sales of now, 2 a "
+      "second unless --rate says otherwise");
   add("rate", po::value<double>()->default_value(0, "0"),
       "purchases a second; 0: as fast as answers come");
   add("tills", po::value<size_t>()->default_value(8), "connections");
@@ -142,6 +146,7 @@ int run_simulate(const parsed_command& command) {
   options.till_keys = found.till_keys;
   if (command.values.count("csv") > 0)
     options.csv_path = command.get<std::string>("csv");
+  options.live = command.get<bool>("live");
   options.rate = command.get<double>("rate");
   options.tills = command.get<size_t>("tills");
   options.duration_s = parse_duration(command.get<std::string>("for"));
@@ -168,7 +173,7 @@ int run_simulate(const parsed_command& command) {
 } // namespace
 
 command simulate_command() {
-  return {"simulate", "[--csv FILE] [--rate N] [--tills N] [--for T]",
+  return {"simulate", "[--csv FILE] [--live] [--rate N] [--tills N] [--for T]",
           "play tills over HTTP", simulate_flags, run_simulate};
 }
 

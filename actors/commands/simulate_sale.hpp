@@ -52,7 +52,7 @@ uuid sale_key(std::string_view branch_id, std::string_view receipt_id);
 /// Renders the body of `POST /purchases`.
 sale render_sale(const sale_draft& draft);
 
-/// Where sales come from. `next` and `gap` belong to one thread; `customer` may
+/// Where sales come from. `next`, `is_past` and `gap` belong to one thread; `customer` may
 /// be called from any.
 class sale_source {
 public:
@@ -69,6 +69,12 @@ public:
   /// How much of the source was handed out, 0 to 1; nothing if it has no end.
   virtual std::optional<double> share_read() const {
     return std::nullopt;
+  }
+
+  /// Whether the next sale belongs to a history, which is posted at once
+  /// whatever the pace.
+  virtual bool is_past() {
+    return false;
   }
 
   /// Time to the next sale, in units of the average.

@@ -218,6 +218,14 @@ sale_draft shoppers::next_draft() {
   return result;
 }
 
+double shoppers::crowd() const {
+  auto now = options_.now();
+  double result = 0;
+  for (const auto& x : shops_)
+    result += x.size * busyness(local_hour(x.clock, now));
+  return result;
+}
+
 double shoppers::gap() {
   return -std::log(1 - uniform());
 }

@@ -65,6 +65,9 @@ public:
   /// The same, not yet rendered.
   sale_draft next_draft();
 
+  /// How busy all shops together are now; a middling one is 1 at its busiest.
+  double crowd() const;
+
   /// Exponential: shoppers come independently of each other.
   double gap() override;
 

@@ -4,6 +4,7 @@
 #include "actors/commands/command_line.hpp"
 #include "actors/commands/simulate.hpp"
 #include "actors/commands/simulate_lane.hpp"
+#include "actors/commands/simulate_live.hpp"
 #include "actors/commands/simulate_sales_csv.hpp"
 #include "actors/commands/simulate_shoppers.hpp"
 #include "messages/json.hpp"
@@ -977,6 +978,133 @@ BOOST_AUTO_TEST_CASE(digits_are_grouped_by_thousands) {
   BOOST_TEST(grouped("1000") == "1,000");
   BOOST_TEST(grouped("1234567.891") == "1,234,567.891");
   BOOST_TEST(grouped("-1234.50") == "-1,234.50");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+// -- live ---------------------------------------------------------------------
+
+BOOST_AUTO_TEST_SUITE(live_sales)
+
+namespace {
+
+chain new_york() {
+  auto result = default_chain();
+  for (auto& where : result.branches)
+    where.time_zone = "America/New_York";
+  return result;
+}
+
+/// Sales at these instants, all of one branch.
+std::string sales_at(const std::vector<std::string>& times) {
+  std::string result = "receipt_id,branch_id,pos_id,cashier_id,user_id,"
+                       "occurred_at,product_id,name,unit_price,qty\n";
+  for (size_t i = 0; i < times.size(); ++i)
+    result += fmt::format("r-{},branch-1,pos-1,anna,,{},espresso,Espresso,"
+                          "2.50,1\n",
+                          i, times[i]);
+  return result;
+}
+
+std::vector<std::pair<bool, sale_draft>> play_all(live_csv& source) {
+  std::vector<std::pair<bool, sale_draft>> result;
+  sale_draft draft;
+  for (auto past = source.is_past(); source.next_draft(draft);
+       past = source.is_past())
+    result.emplace_back(past, draft);
+  return result;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_CASE(a_history_keeps_weekdays_and_hours_and_ends_now) {
+  // Monday to Friday at eight in the morning, in summer time.
+  std::istringstream in{
+    sales_at({"2019-04-01T08:00:00-04:00", "2019-04-02T08:00:00-04:00",
+              "2019-04-03T08:00:00-04:00", "2019-04-05T08:00:00-04:00"})};
+  // A Wednesday in winter, nine in the morning there.
+  auto now = *parse_rfc3339("2026-11-25T14:00:00Z");
+  auto source = live_csv::make(in, new_york(), now, "run");
+  BOOST_REQUIRE(source);
+  auto sales = play_all(**source);
+  BOOST_REQUIRE(sales.size() == 4u);
+  for (size_t i = 0; i < 3; ++i) {
+    BOOST_TEST(sales[i].first);
+    BOOST_TEST(sales[i].second.receipt_id == "w399-r-" + std::to_string(i));
+  }
+  BOOST_TEST(sales[0].second.occurred_at == "2026-11-23T13:00:00.000Z");
+  BOOST_TEST(sales[2].second.occurred_at == "2026-11-25T13:00:00.000Z");
+  BOOST_TEST(!sales[3].first);
+  BOOST_TEST(sales[3].second.occurred_at == "");
+  BOOST_TEST(sales[3].second.receipt_id == "run-r-3");
+}
+
+BOOST_AUTO_TEST_CASE(a_day_at_least_is_kept_for_being_sold_live) {
+  std::istringstream in{
+    sales_at({"2019-04-01T08:00:00-04:00", "2019-04-07T20:00:00-04:00"})};
+  // The last sale of the same week would be an hour from now.
+  auto now = *parse_rfc3339("2019-04-07T19:00:00-04:00");
+  auto source = live_csv::make(in, new_york(), now, "run");
+  BOOST_REQUIRE(source);
+  auto sales = play_all(**source);
+  BOOST_REQUIRE(sales.size() == 2u);
+  BOOST_TEST(!sales[0].first);
+  BOOST_TEST(!sales[1].first);
+}
+
+BOOST_AUTO_TEST_CASE(lines_out_of_order_still_come_history_first) {
+  std::istringstream in{
+    sales_at({"2019-04-05T08:00:00-04:00", "2019-04-01T08:00:00-04:00",
+              "2019-04-06T08:00:00-04:00"})};
+  auto now = *parse_rfc3339("2019-04-03T08:00:00-04:00");
+  auto source = live_csv::make(in, new_york(), now, "run");
+  BOOST_REQUIRE(source);
+  auto sales = play_all(**source);
+  BOOST_REQUIRE(sales.size() == 3u);
+  BOOST_TEST(sales[0].first);
+  BOOST_TEST(sales[0].second.receipt_id == "w0-r-1");
+  BOOST_TEST(!sales[1].first);
+  BOOST_TEST(sales[1].second.receipt_id == "run-r-0");
+}
+
+BOOST_AUTO_TEST_CASE(a_csv_without_times_cannot_be_shifted) {
+  std::istringstream in{sales_at({"", ""})};
+  auto now = *parse_rfc3339("2019-04-03T08:00:00-04:00");
+  BOOST_TEST(!live_csv::make(in, new_york(), now, "run"));
+  std::istringstream broken{"no header\n"};
+  BOOST_TEST(!live_csv::make(broken, new_york(), now, "run"));
+}
+
+BOOST_AUTO_TEST_CASE(an_empty_chain_gets_a_few_made_up_weeks) {
+  auto now = *parse_rfc3339("2024-05-06T09:00:00Z");
+  auto source = live_shoppers::make(default_chain(),
+                                    {1, "run", [=] { return now; }}, now, true);
+  BOOST_REQUIRE(source);
+  auto& shop = **source;
+  size_t past = 0;
+  std::set<std::string> days;
+  std::string last;
+  while (shop.is_past()) {
+    auto draft = shop.next_draft();
+    BOOST_TEST_REQUIRE(draft.occurred_at >= last);
+    last = draft.occurred_at;
+    days.insert(last.substr(0, 10));
+    ++past;
+  }
+  BOOST_TEST(past > live_shoppers::history_sales / 3);
+  BOOST_TEST(past < live_shoppers::history_sales * 3);
+  BOOST_TEST(days.size() == live_shoppers::history_days_max + 1);
+  BOOST_TEST(last < "2024-05-06T09:00:00.000Z");
+  BOOST_TEST(shop.next_draft().occurred_at == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_chain_with_sales_gets_none) {
+  auto now = *parse_rfc3339("2024-05-06T09:00:00Z");
+  auto source = live_shoppers::make(
+    default_chain(), {1, "run", [=] { return now; }}, now, false);
+  BOOST_REQUIRE(source);
+  BOOST_TEST(!(*source)->is_past());
+  BOOST_TEST((*source)->next_draft().occurred_at == "");
 }
 
 BOOST_AUTO_TEST_SUITE_END()
