@@ -68,7 +68,7 @@ run_packages() {
 build_packages() {
   printf '%s\n' g++ cmake ninja-build ccache pkg-config libcaf-dev \
     libpqxx-dev libnats-dev libsimdjson-dev libfmt-dev \
-    libhowardhinnant-date-dev libzstd-dev libssl-dev
+    libhowardhinnant-date-dev libzstd-dev libssl-dev zlib1g-dev
   # Debian 12's default, 1.74, lacks fixes that the HTTP edge relies on.
   local version=
   if [ "$(codename)" = bookworm ]; then
@@ -79,7 +79,10 @@ build_packages() {
 }
 
 test_packages() {
-  printf '%s\n' curl jq procps python3 zstd
+  printf '%s\n' curl jq procps python3 zstd chromium fonts-inter
+  # Where Node.js came another way, its package would not fit beside it.
+  command -v node > /dev/null || printf '%s\n' nodejs
+  command -v npm > /dev/null || printf '%s\n' npm
 }
 
 demo_packages() {
@@ -265,6 +268,23 @@ install_nats_server() {
   fetch_own "$target" || die "no nats-server could be had"
 }
 
+# -- the page's tests ----------------------------------------------------------
+# Playwright's driver and axe, at the versions that the lock file names. They
+# bring no browser of their own.
+
+install_page_test_modules() {
+  local dir
+  dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../tests/web" && pwd)
+  local done_mark="$dir/node_modules/.package-lock.json"
+  if [ -e "$done_mark" ] && [ ! "$dir/package-lock.json" -nt "$done_mark" ]; then
+    return 0
+  fi
+  say "Installing what the page's tests use"
+  (cd -- "$dir" && npm ci --ignore-scripts --no-audit --no-fund --silent) \
+    || die "npm could not install what the page's tests use"
+  touch "$done_mark"
+}
+
 # -- what is asked for ---------------------------------------------------------
 
 main() {
@@ -290,6 +310,7 @@ main() {
   mapfile -t missing < <(only_missing <<< "$wanted")
   install_packages "${missing[@]}"
   install_nats_server
+  ! "$with_test" || install_page_test_modules
 }
 
 main "$@"
