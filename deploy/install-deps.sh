@@ -62,7 +62,8 @@ codename() {
 }
 
 run_packages() {
-  printf '%s\n' ca-certificates postgresql tzdata
+  # curl is for the first sale, which `tillstream up` prints to be pasted.
+  printf '%s\n' ca-certificates curl postgresql tzdata
 }
 
 build_packages() {
@@ -79,7 +80,7 @@ build_packages() {
 }
 
 test_packages() {
-  printf '%s\n' curl jq procps python3 zstd chromium fonts-inter
+  printf '%s\n' jq procps python3 zstd chromium fonts-inter
   # Where Node.js came another way, its package would not fit beside it.
   command -v node > /dev/null || printf '%s\n' nodejs
   command -v npm > /dev/null || printf '%s\n' npm
