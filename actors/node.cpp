@@ -442,6 +442,9 @@ private:
     options.open_outbox
       = [dsn = how_.oltp_dsn] { return storage::open_outbox_store(dsn); };
     options.age_max = std::chrono::seconds{how_.lake_age_s};
+    // Looking less often than that would make every event wait longer.
+    options.interval
+      = std::min<caf::timespan>(options.interval, options.age_max);
     options.write
       = [lake = std::make_shared<storage::event_lake>(how_.lake_dir)](
           const std::string& branch_id, calendar_day day, int64_t from_no,

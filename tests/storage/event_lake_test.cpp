@@ -4,6 +4,7 @@
 
 #include "messages/error.hpp"
 #include "tests/support/temporary_directory.hpp"
+#include "tests/support/zstdcat.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -19,6 +20,7 @@
 
 using namespace tillstream;
 using storage::event_lake;
+using test::zstdcat;
 
 namespace {
 
@@ -35,18 +37,6 @@ std::string must_write(event_lake& lake, int64_t from_no, int64_t to_no,
   auto why = path ? "" : describe(path.error());
   BOOST_REQUIRE_MESSAGE(path, why);
   return *path;
-}
-
-/// What `zstdcat` prints.
-std::string zstdcat(const std::string& path) {
-  auto* pipe = popen(("zstdcat -- '" + path + "'").c_str(), "r");
-  BOOST_REQUIRE(pipe != nullptr);
-  std::string result;
-  char buffer[4096];
-  while (auto count = fread(buffer, 1, sizeof(buffer), pipe))
-    result.append(buffer, count);
-  BOOST_CHECK_EQUAL(pclose(pipe), 0);
-  return result;
 }
 
 size_t files_below(const std::string& path) {
