@@ -108,7 +108,7 @@ caf::result<bool> release(self_pointer self, const std::string& node) {
   auto result = with_store(
     self, [&](aggregate_store& store) { return store.release(node); });
   if (!result)
-    return std::move(result.error());
+    return result.error();
   return true;
 }
 

@@ -45,7 +45,7 @@ directory::directory(const storage::directory_snapshot& snapshot)
     version_(snapshot.version) {
   for (const auto& shop : shops_->branches) {
     if (auto clock = branch_clock::make(shop))
-      clocks_.emplace(shop.id, std::move(*clock));
+      clocks_.emplace(shop.id, *clock);
     else
       log::error("directory.branch_without_clock",
                  {{"branch", shop.id},

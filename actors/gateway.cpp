@@ -559,8 +559,10 @@ take_parameters(const http_request& request, std::span<parameter> known) {
     return bad_parameter(*request.garbled_parameter,
                          "Must be percent-encoded UTF-8 without U+0000.");
   for (const auto& [name, value] : request.query) {
-    auto i = std::find_if(known.begin(), known.end(),
-                          [&](const auto& x) { return x.name == name; });
+    // A named capture: clang 14 cannot capture a structured binding.
+    auto i = std::find_if(
+      known.begin(), known.end(),
+      [&wanted = name](const auto& x) { return x.name == wanted; });
     if (i == known.end())
       return bad_parameter(name, "There is no such parameter here.");
     if (i->value)

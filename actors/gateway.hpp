@@ -36,7 +36,7 @@ struct gateway_part {
 template <class Handle>
 gateway_part part_of(std::string name, Handle whom) {
   auto ask = [name, whom](gateway_actor::pointer self,
-                          std::function<void(readiness)> answer) {
+                          const std::function<void(readiness)>& answer) {
     self->request(whom, caf::duration{limits::ready_wait_max}, atom::ready_v)
       .then([answer](readiness& x) { answer(std::move(x)); },
             [answer, name](caf::error& err) {

@@ -276,6 +276,7 @@ std::vector<sale_line> shoppers::fill_basket() {
       chosen.push_back(x);
   }
   std::vector<sale_line> result;
+  result.reserve(size);
   for (auto x : chosen)
     result.push_back({menu[x].id, menu[x].name, price_of(menu[x], unit_)});
   return result;

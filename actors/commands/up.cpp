@@ -45,7 +45,7 @@ T need(caf::expected<T> x) {
   return std::move(*x);
 }
 
-void need(caf::expected<void> x) {
+void need(const caf::expected<void>& x) {
   if (!x)
     throw start_failure(describe(x.error()));
 }
