@@ -104,14 +104,6 @@ caf::result<std::shared_ptr<const T>> share(caf::expected<T> x) {
 
 using storage::aggregate_store;
 
-caf::result<bool> release(self_pointer self, const std::string& node) {
-  auto result = with_store(
-    self, [&](aggregate_store& store) { return store.release(node); });
-  if (!result)
-    return result.error();
-  return true;
-}
-
 readiness tell(self_pointer self) {
   auto& store = self->state.store;
   auto is_open = store.open(self->clock().now());
@@ -136,14 +128,6 @@ aggregate_reader(self_pointer self, aggregate_reader_options options) {
     },
     [self](atom::load, const chunk_request& what) {
       return share(read_piece(self, what));
-    },
-    [self](atom::update, const std::string& node, const strings_ptr& branches) {
-      return share(with_store(self, [&](aggregate_store& store) {
-        return store.take(node, *branches);
-      }));
-    },
-    [self](atom::close, const std::string& node) {
-      return release(self, node);
     },
     [self](atom::ready) { return tell(self); },
   };

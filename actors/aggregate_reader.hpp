@@ -42,8 +42,7 @@ struct aggregate_reader_state {
   session<storage::aggregate_store> replica;
 };
 
-/// Reads the analytics tables for the shards and QUERY, and takes and releases
-/// branches for SHARDS.
+/// Reads the analytics tables for the shards and QUERY.
 ///
 /// - Replica: pieces of history are read there, if it stands exactly where the
 ///   shard's memory does; else, and for everything else, the primary is asked.

@@ -110,6 +110,17 @@ void hurry(self_pointer self) {
   self->delayed_send(self, tick_interval, atom::tick_v);
 }
 
+/// Ends if we are to, unless an apply is under way: its events are to be
+/// acknowledged, or the next owner gets them again.
+bool end_if_idle(self_pointer self) {
+  auto& state = self->state;
+  auto applies = state.busy == work::applying || state.busy == work::adopting;
+  if (!state.end_reason || applies)
+    return false;
+  self->quit(*state.end_reason);
+  return true;
+}
+
 // -- answering ----------------------------------------------------------------
 
 /// Adds what is pending to an answer.
@@ -374,7 +385,8 @@ void lose_memory(self_pointer self) {
   state.sync_at = sync::due;
   state.synced = false;
   hurry(self);
-  load_later(self);
+  if (!end_if_idle(self))
+    load_later(self);
 }
 
 void loaded(self_pointer self, const branch_state& loaded_state) {
@@ -811,6 +823,8 @@ bool read_if_any(self_pointer self) {
 
 void go_on(self_pointer self) {
   auto& state = self->state;
+  if (end_if_idle(self))
+    return;
   if (state.at == phase::loading || state.busy != work::none)
     return;
   // They take turns: neither may hold up the other for long.
@@ -984,6 +998,11 @@ aggregate_shard(self_pointer self, aggregate_shard_options options) {
   assert(options.now && options.fetch_max > 0 && options.batch_max > 0);
   install_handlers(self);
   set_up(self, std::move(options));
+  self->set_exit_handler([self](caf::exit_msg& msg) {
+    if (!self->state.end_reason)
+      self->state.end_reason = std::move(msg.reason);
+    end_if_idle(self);
+  });
   self->send(self, atom::load_v);
   self->send(self, atom::tick_v);
   return {

@@ -9,6 +9,7 @@
 #include "messages/questions.hpp"
 
 #include <caf/actor_clock.hpp>
+#include <caf/error.hpp>
 #include <caf/local_actor.hpp>
 #include <caf/timespan.hpp>
 #include <caf/typed_actor.hpp>
@@ -140,6 +141,9 @@ struct aggregate_shard_state {
   /// Whether the next work is a question's, if there is any.
   bool questions_first = false;
 
+  /// Set once we are to end: what to quit with when nothing is in flight.
+  std::optional<caf::error> end_reason;
+
   // -- who waits
   std::deque<asked> questions;
   std::vector<waiter> waiters;
@@ -192,6 +196,8 @@ struct aggregate_shard_state {
 ///   questions are then answered `errc::unavailable`. A stale epoch ends the
 ///   actor with `errc::not_owner`; SHARDS takes the branch again, or not. An
 ///   event that can't be read goes to the quarantine and stops nobody.
+/// - Shutdown: an exit message lets the apply that is in flight be answered
+///   first, so that its events are acknowledged and nobody applies them again.
 /// @param self The actor handle.
 /// @param options Moved into the state.
 aggregate_shard_actor::behavior_type aggregate_shard(

@@ -1071,6 +1071,18 @@ bool answers_to_the_end(endpoint target) {
          || target == endpoint::metrics;
 }
 
+/// What a node without the role says: another one will do it.
+std::optional<problem>
+check_role(const gateway_state& state, const gateway_call& call) {
+  if (call.where->target == endpoint::record_purchase && !state.options.intake)
+    return retry_later(503, "not-ready",
+                       "This node takes no purchases; another one does.");
+  if (call.where->target == endpoint::analytics && !state.options.query)
+    return retry_later(503, "not-ready",
+                       "This node answers no questions; another one does.");
+  return std::nullopt;
+}
+
 /// The checks that all routes share, in the contract's order.
 std::optional<problem> check(self_pointer self, gateway_call& call) {
   auto& state = self->state;
@@ -1078,6 +1090,8 @@ std::optional<problem> check(self_pointer self, gateway_call& call) {
     return shutting_down();
   if (auto refused = authorize(state, call))
     return refused;
+  if (auto lacking = check_role(state, call))
+    return lacking;
   if (auto refused = check_rate(self, call))
     return refused;
   if (call.request().body_too_large)

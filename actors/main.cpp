@@ -13,7 +13,7 @@ const std::vector<command>& all_commands() {
   static const std::vector<command> result{
     up_command(),       serve_command(),  migrate_command(),
     simulate_command(), verify_command(), key_command(),
-    catalog_command(),
+    catalog_command(),  nodes_command(),  drain_command(),
   };
   return result;
 }

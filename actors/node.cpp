@@ -11,6 +11,7 @@
 #include "actors/lake_archiver.hpp"
 #include "actors/live_feed.hpp"
 #include "actors/outbox_relay.hpp"
+#include "actors/ownership.hpp"
 #include "actors/ownership_view.hpp"
 #include "actors/peers.hpp"
 #include "actors/purchase_reader.hpp"
@@ -143,6 +144,11 @@ caf::expected<void> prune(const std::string& analytics_dsn) {
   return caf::unit;
 }
 
+/// Part of the grace period for giving branches away in order.
+std::chrono::milliseconds leave_share(const settings& how) {
+  return std::chrono::milliseconds{how.shutdown_grace_s * 1000} / 4;
+}
+
 supervisor_options supervised(const char* name, size_t children = 1) {
   supervisor_options result;
   result.name = name;
@@ -168,6 +174,7 @@ struct picture {
   shards_actor shards;
   peers_actor peers;
   table_answerer_actor tables;
+  ownership_actor ownership;
   query_actor query;
   live_feed_actor live;
   std::vector<transaction_writer_actor> writers;
@@ -218,6 +225,7 @@ public:
       draw_aggregate_reader();
     if (how_.roles.shards)
       draw_shards();
+    draw_ownership();
     draw_peers();
     if (how_.roles.query)
       draw_query();
@@ -304,7 +312,7 @@ private:
       supervised("aggregate-writer", how_.aggregate_writers), aggregate_writer,
       writing);
     shards_options options;
-    options.node = name_;
+    options.lease = lease_;
     options.view = view_;
     options.writer = all_.aggregate_writer;
     options.reader = all_.aggregate_reader;
@@ -316,7 +324,27 @@ private:
         };
     all_.shards = sys_.spawn(tillstream::shards, std::move(options));
     shards_slot_->set(all_.shards);
-    caf::anon_send(all_.shards, atom::update_v,
+  }
+
+  /// No supervisor: a new one would not know what is being given away, and
+  /// what it had told SHARDS.
+  void draw_ownership() {
+    ownership_options options;
+    options.who.name = name_;
+    options.who.process = uuid_source{}.v4();
+    options.who.roles = to_string(how_.roles);
+    options.who.version = TILLSTREAM_VERSION;
+    options.lease = std::chrono::milliseconds{how_.node_lease_ms};
+    options.open_store = [dsn = how_.analytics_dsn] {
+      return storage::open_ownership_store(dsn);
+    };
+    options.shards = all_.shards;
+    options.own_lease = lease_;
+    options.view = owners_;
+    options.leave_max = leave_share(how_);
+    all_.ownership = sys_.spawn<caf::detached>(tillstream::ownership_keeper,
+                                               std::move(options));
+    caf::anon_send(all_.ownership, atom::update_v,
                    branch_ids(*view_->get()->shops()));
   }
 
@@ -426,9 +454,8 @@ private:
     options.view = view_;
     options.open_store
       = [dsn = how_.oltp_dsn] { return storage::open_directory_store(dsn); };
-    options.on_change = [shards = all_.shards](const directory& now) {
-      if (shards)
-        caf::anon_send(shards, atom::update_v, branch_ids(*now.shops()));
+    options.on_change = [ownership = all_.ownership](const directory& now) {
+      caf::anon_send(ownership, atom::update_v, branch_ids(*now.shops()));
     };
     all_.keeper = detached<directory_actor>(supervised("directory"),
                                             directory_keeper, options);
@@ -472,8 +499,9 @@ private:
         return page.error();
       options.page = *page;
     }
-    options.parts = {part_of("directory", all_.keeper),
-                     part_of("outbox-relay", all_.relay)};
+    options.parts
+      = {part_of("directory", all_.keeper), part_of("outbox-relay", all_.relay),
+         part_of("ownership", all_.ownership)};
     if (all_.intake)
       options.parts.push_back(part_of("request-intake", all_.intake));
     if (all_.shards) {
@@ -492,6 +520,7 @@ private:
   directory_view_ptr view_;
   storage::nats_settings broker_;
   std::shared_ptr<shards_slot> shards_slot_ = std::make_shared<shards_slot>();
+  node_lease_ptr lease_ = std::make_shared<node_lease>();
   ownership_view_ptr owners_ = std::make_shared<ownership_view>();
   picture all_;
 };
@@ -514,6 +543,7 @@ std::vector<std::vector<top_actor>> stages_of(const picture& x) {
   for (const auto& writer : x.writers)
     add(2, "transaction-writer", writer);
   add(2, "peers", x.peers);
+  add(2, "ownership", x.ownership);
   add(2, "shards", x.shards);
   add(3, "outbox-relay", x.relay);
   add(3, "purchase-reader", x.purchases);
@@ -578,6 +608,8 @@ public:
     if (!server)
       return server.error();
     server_ = std::move(*server);
+    caf::anon_send(all_.ownership, atom::open_v,
+                   how_.listen_address + ":" + std::to_string(server_->port()));
     log::info("node-ready", {{"node", name_}, {"port", server_->port()}});
     return caf::unit;
   }
@@ -597,7 +629,8 @@ public:
     }
     drained(self, all_.intake, "request-intake", share);
     drained(self, all_.relay, "outbox-relay", share);
-    drained(self, all_.shards, "shards", share);
+    // Ends the shards, too.
+    drained(self, all_.ownership, "ownership", leave_share(how_) + share);
     auto in_time = closed(self);
     release();
     log::info("node-stopped", {{"node", name_}, {"in_time", in_time}});

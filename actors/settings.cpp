@@ -35,4 +35,16 @@ std::vector<std::string> split_list(const std::string& text) {
   return result;
 }
 
+std::string to_string(const node_roles& x) {
+  std::string result;
+  auto add = [&result](bool has, const char* role) {
+    if (has)
+      result += (result.empty() ? "" : ",") + std::string{role};
+  };
+  add(x.intake, "intake");
+  add(x.shards, "shards");
+  add(x.query, "query");
+  return result;
+}
+
 } // namespace tillstream

@@ -4,6 +4,7 @@
 
 #include <caf/expected.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -31,10 +32,17 @@ caf::expected<node_roles> parse_roles(const std::string& text);
 /// Splits at commas; without empty parts.
 std::vector<std::string> split_list(const std::string& text);
 
+/// Writes them as `parse_roles` reads them.
+std::string to_string(const node_roles& x);
+
 struct settings {
   /// Unique among the nodes of a chain. Empty: host name and port.
   std::string node_name;
   node_roles roles;
+  /// How long the node's heartbeat holds, milliseconds.
+  unsigned node_lease_ms
+    = std::chrono::duration_cast<std::chrono::milliseconds>(limits::node_lease)
+        .count();
 
   std::string listen_address = "127.0.0.1";
   /// 0 takes a free port.

@@ -28,13 +28,9 @@ using time_point = shards_state::time_point;
 
 using namespace std::chrono_literals;
 
-constexpr std::string_view log_taken = "branches-taken";
-constexpr std::string_view log_take_failed = "branches-not-taken";
 constexpr std::string_view log_no_clock = "branch-without-clock";
 constexpr std::string_view log_foreign = "branch-not-owned";
 constexpr std::string_view log_gave_up = "shard-gave-up";
-constexpr std::string_view log_released = "branches-released";
-constexpr std::string_view log_release_failed = "branches-not-released";
 
 /// A shard tells that it has loaded by answering its first question.
 constexpr auto start_answer_max = limits::shard_load_max + 10s;
@@ -68,11 +64,17 @@ entry* find(shards_state& state, std::string_view branch_id) {
   return i != state.branches.end() ? &i->second : nullptr;
 }
 
+size_t count_owned(const shards_state& state) {
+  auto is_owned = [](const auto& x) { return x.second.owned; };
+  return static_cast<size_t>(
+    std::count_if(state.branches.begin(), state.branches.end(), is_owned));
+}
+
 void show_counts(const shards_state& state) {
   auto is_up = [](const auto& x) { return x.second.at == phase::up; };
   stats().up.set(
     std::count_if(state.branches.begin(), state.branches.end(), is_up));
-  stats().owned.set(static_cast<int64_t>(state.branches.size()));
+  stats().owned.set(static_cast<int64_t>(count_owned(state)));
 }
 
 /// Sees to it that a `tick` comes at `when` or before.
@@ -89,60 +91,93 @@ void go_on(self_pointer self);
 
 // -- ownership ----------------------------------------------------------------
 
-/// Branches that are neither owned nor held back.
-strings_ptr to_take(self_pointer self) {
-  auto result = std::make_shared<std::vector<std::string>>();
-  for (auto& [id, x] : self->state.branches) {
-    if (x.at != phase::foreign)
-      continue;
-    if (x.not_before <= now_of(self))
-      result->push_back(id);
-    else
-      wake_at(self, x.not_before);
+entry& entry_of(shards_state& state, const std::string& branch_id) {
+  auto [i, is_new] = state.branches.try_emplace(branch_id);
+  if (is_new) {
+    auto options = state.options.restarts;
+    options.seed = state.options.seed + std::hash<std::string>{}(branch_id);
+    i->second.policy.emplace(options);
   }
-  return result;
+  return i->second;
 }
 
-void taken(self_pointer self, const std::vector<ownership>& owned) {
-  auto& state = self->state;
-  state.taking = false;
-  state.take_wait->reset();
-  size_t count = 0;
-  for (const auto& x : owned) {
-    auto* branch = find(state, x.branch_id);
-    if (branch == nullptr || branch->at != phase::foreign)
-      continue;
-    branch->at = phase::waiting;
-    branch->epoch = x.epoch;
-    ++count;
+/// Asks a branch's shard to end, if there is one.
+void end_shard(self_pointer self, entry& branch) {
+  if (branch.at == phase::ending)
+    return;
+  if (!branch.shard) {
+    branch.at = branch.owned ? phase::waiting : phase::foreign;
+    return;
   }
-  log::info(log_taken, {{"branches", count}, {"node", state.options.node}});
+  branch.at = phase::ending;
+  self->send_exit(branch.shard, caf::exit_reason::user_shutdown);
+}
+
+void own(self_pointer self, entry& branch, int64_t epoch) {
+  if (epoch == branch.refused || (branch.owned && branch.epoch == epoch))
+    return;
+  branch.owned = true;
+  branch.epoch = epoch;
+  branch.not_before = {};
+  end_shard(self, branch);
+}
+
+void disown(self_pointer self, entry& branch) {
+  if (!branch.owned)
+    return;
+  branch.owned = false;
+  end_shard(self, branch);
+}
+
+/// Follows what OWNERSHIP says.
+void set_owned(self_pointer self, int64_t incarnation,
+               const std::vector<ownership>& xs) {
+  auto& state = self->state;
+  state.incarnation = incarnation;
+  state.told = true;
+  std::set<std::string_view> ids;
+  for (const auto& x : xs) {
+    ids.insert(x.branch_id);
+    own(self, entry_of(state, x.branch_id), x.epoch);
+  }
+  for (auto& [id, x] : state.branches)
+    if (!ids.contains(id))
+      disown(self, x);
+  show_counts(state);
   go_on(self);
 }
 
-void take(self_pointer self) {
+/// Answers those who wait for shards that are gone now.
+void answer_lots(shards_state& state, const std::string& gone) {
+  auto is_done = [&](auto& lot) {
+    lot.branches.erase(gone);
+    if (!lot.branches.empty())
+      return false;
+    lot.promise.deliver(true);
+    return true;
+  };
+  std::erase_if(state.lots, is_done);
+}
+
+caf::result<bool>
+close_branches(self_pointer self, const std::vector<std::string>& ids) {
   auto& state = self->state;
-  if (state.taking)
-    return;
-  if (now_of(self) < state.take_at) {
-    wake_at(self, state.take_at);
-    return;
+  shards_state::closing_lot lot;
+  for (const auto& id : ids) {
+    auto* branch = find(state, id);
+    if (branch == nullptr)
+      continue;
+    disown(self, *branch);
+    if (branch->shard)
+      lot.branches.insert(id);
   }
-  auto branches = to_take(self);
-  if (branches->empty())
-    return;
-  state.taking = true;
-  self
-    ->request(state.options.reader, limits::shard_load_max, atom::update_v,
-              state.options.node, branches)
-    .then([self](const ownerships_ptr& xs) { taken(self, *xs); },
-          [self](caf::error& err) {
-            auto& s = self->state;
-            log::warning(log_take_failed, {{"error", describe(err)}});
-            s.taking = false;
-            s.take_at = now_of(self) + s.take_wait->next();
-            wake_at(self, s.take_at);
-          });
+  show_counts(state);
+  if (lot.branches.empty())
+    return true;
+  auto promise = self->make_response_promise<bool>();
+  lot.promise = promise;
+  state.lots.push_back(std::move(lot));
+  return promise;
 }
 
 // -- starting shards ----------------------------------------------------------
@@ -150,7 +185,7 @@ void take(self_pointer self) {
 /// An equal part of the node's credit, at least a message a branch.
 size_t credit_of(const shards_state& state) {
   auto part
-    = state.options.pending_max / std::max<size_t>(state.branches.size(), 1);
+    = state.options.pending_max / std::max<size_t>(count_owned(state), 1);
   return std::clamp<size_t>(part, 1, limits::branch_fetch_max);
 }
 
@@ -223,8 +258,6 @@ void start(self_pointer self, const std::string& branch_id, entry& branch) {
     wake_at(self, branch.not_before);
     return;
   }
-  if (branch.starts > 0)
-    stats().restarts.add();
   ++branch.starts;
   branch.shard = state.options.start_shard(
     self, options_of(state, branch_id, branch, *clock));
@@ -252,25 +285,8 @@ void start_waiting(self_pointer self) {
 }
 
 void go_on(self_pointer self) {
-  if (self->state.closing)
-    return;
-  take(self);
-  start_waiting(self);
-}
-
-void add_branches(self_pointer self, const std::vector<std::string>& ids) {
-  auto& state = self->state;
-  for (const auto& id : ids) {
-    auto [i, is_new] = state.branches.try_emplace(id);
-    if (!is_new)
-      continue;
-    auto options = state.options.restarts;
-    options.seed = state.options.seed + std::hash<std::string>{}(id);
-    i->second.policy.emplace(options);
-    i->second.own_wait.emplace(options.seed);
-  }
-  show_counts(state);
-  go_on(self);
+  if (!self->state.closing)
+    start_waiting(self);
 }
 
 // -- ending -------------------------------------------------------------------
@@ -278,23 +294,6 @@ void add_branches(self_pointer self, const std::vector<std::string>& ids) {
 void answer_drained(self_pointer self, bool outcome) {
   for (auto& x : std::exchange(self->state.draining, {}))
     x.deliver(outcome);
-}
-
-void release(self_pointer self) {
-  auto& state = self->state;
-  state.releasing = false;
-  self
-    ->request(state.options.reader, limits::shard_load_max, atom::close_v,
-              state.options.node)
-    .then(
-      [self](bool) {
-        log::info(log_released, {{"node", self->state.options.node}});
-        answer_drained(self, true);
-      },
-      [self](caf::error& err) {
-        log::warning(log_release_failed, {{"error", describe(err)}});
-        answer_drained(self, false);
-      });
 }
 
 /// Goes on with the end once nobody is left.
@@ -306,8 +305,7 @@ void end_if_alone(self_pointer self) {
     self->quit(*state.end_reason);
     return;
   }
-  if (state.releasing)
-    release(self);
+  answer_drained(self, true);
 }
 
 void end_shards(self_pointer self) {
@@ -335,22 +333,21 @@ caf::result<bool> drain(self_pointer self) {
   auto& state = self->state;
   auto promise = self->make_response_promise<bool>();
   state.draining.push_back(promise);
-  if (state.draining.size() == 1) {
-    state.releasing = true;
-    end_shards(self);
-    end_if_alone(self);
-  }
+  end_shards(self);
+  end_if_alone(self);
   return promise;
 }
 
 // -- shards that end ----------------------------------------------------------
 
-void lose_ownership(self_pointer self, const std::string& branch_id,
-                    entry& branch) {
+/// The tables name another owner, or another epoch. What we are to do about it
+/// comes from OWNERSHIP.
+void lose_ownership(const std::string& branch_id, entry& branch) {
   stats().foreign.add();
   log::warning(log_foreign, {{"branch", branch_id}});
+  branch.refused = branch.epoch;
+  branch.owned = false;
   branch.at = phase::foreign;
-  branch.not_before = now_of(self) + branch.own_wait->next();
 }
 
 void restart_later(self_pointer self, const std::string& branch_id,
@@ -365,6 +362,7 @@ void restart_later(self_pointer self, const std::string& branch_id,
     return;
   }
   detail::count_restart("aggregate-shard");
+  stats().restarts.add();
   branch.at = phase::waiting;
   branch.not_before = now_of(self) + *wait;
 }
@@ -375,12 +373,15 @@ void shard_ended(self_pointer self, const std::string& branch_id,
   auto& branch = state.branches.find(branch_id)->second;
   branch.shard = nullptr;
   self->send(state.consumer, atom::close_v, branch_id);
+  answer_lots(state, branch_id);
   if (state.closing) {
     end_if_alone(self);
     return;
   }
-  if (reason == errc::not_owner)
-    lose_ownership(self, branch_id, branch);
+  if (branch.at == phase::ending)
+    branch.at = branch.owned ? phase::waiting : phase::foreign;
+  else if (reason == errc::not_owner)
+    lose_ownership(branch_id, branch);
   else
     restart_later(self, branch_id, branch, std::move(reason));
   show_counts(state);
@@ -455,11 +456,11 @@ shard_of(const shards_state& state, const std::string& branch_id) {
   if (state.closing)
     return caf::make_error(errc::shutting_down, "shards");
   auto i = state.branches.find(branch_id);
-  if (i == state.branches.end())
-    return caf::make_error(errc::not_found, "branch " + branch_id);
-  if (i->second.at == phase::foreign)
+  if (i == state.branches.end() || !i->second.owned)
     return caf::make_error(errc::not_owner, branch_id);
-  if (!i->second.shard)
+  if (state.options.lease && !state.options.lease->holds(state.incarnation))
+    return caf::make_error(errc::not_owner, "the lease ran out");
+  if (!i->second.shard || i->second.at == phase::ending)
     return caf::make_error(errc::unavailable, "shard of " + branch_id);
   return i->second.shard;
 }
@@ -482,17 +483,25 @@ caf::result<bool> wait_for(self_pointer self, const std::string& branch_id,
 }
 
 readiness tell(const shards_state& state) {
-  size_t up = 0;
-  for (const auto& [id, x] : state.branches)
-    up += x.at == phase::up ? 1 : 0;
-  auto all = state.branches.size();
+  auto is_up
+    = [](const auto& x) { return x.second.owned && x.second.at == phase::up; };
+  auto up = static_cast<size_t>(
+    std::count_if(state.branches.begin(), state.branches.end(), is_up));
+  auto all = count_owned(state);
   if (state.closing)
     return {state.name, false, "shutting down"};
-  if (all == 0)
-    return {state.name, false, "no branches yet"};
+  if (!state.told)
+    return {state.name, false, "not among the nodes yet"};
   if (up < all)
     return {state.name, false, fmt::format("{} of {} shards are up", up, all)};
   return {state.name, true, ""};
+}
+
+caf::result<readiness> tell_broker(self_pointer self) {
+  auto& state = self->state;
+  if (!state.consumer)
+    return caf::make_error(errc::shutting_down, "shards");
+  return self->delegate(state.consumer, atom::ready_v);
 }
 
 } // namespace
@@ -500,6 +509,8 @@ readiness tell(const shards_state& state) {
 shards_state::~shards_state() {
   for (auto& x : draining)
     x.deliver(caf::make_error(errc::shutting_down, "shards ended"));
+  for (auto& x : lots)
+    x.promise.deliver(caf::make_error(errc::shutting_down, "shards ended"));
 }
 
 shards_actor::behavior_type shards(self_pointer self, shards_options options) {
@@ -507,7 +518,6 @@ shards_actor::behavior_type shards(self_pointer self, shards_options options) {
   install_handlers(self);
   auto& state = self->state;
   state.options = std::move(options);
-  state.take_wait.emplace(state.options.seed);
   self->set_down_handler([self](caf::down_msg& msg) { on_down(self, msg); });
   self->set_exit_handler(
     [self](caf::exit_msg& msg) { shut_down(self, std::move(msg.reason)); });
@@ -527,7 +537,13 @@ shards_actor::behavior_type shards(self_pointer self, shards_options options) {
         if (branch.shard)
           self->send(branch.shard, atom::poll_v);
     },
-    [self](atom::update, const strings_ptr& ids) { add_branches(self, *ids); },
+    [self](atom::update, int64_t incarnation, const ownerships_ptr& xs) {
+      set_owned(self, incarnation, *xs);
+    },
+    [self](atom::close, const strings_ptr& ids) {
+      return close_branches(self, *ids);
+    },
+    [self](atom::state) { return tell_broker(self); },
     [self](atom::ready) { return tell(self->state); },
     [self](atom::drain) { return drain(self); },
     [self](atom::tick) {

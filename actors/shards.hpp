@@ -3,6 +3,7 @@
 #include "actors/aggregate_shard.hpp"
 #include "actors/backoff.hpp"
 #include "actors/directory_view.hpp"
+#include "actors/node_lease.hpp"
 #include "actors/supervisor.hpp"
 #include "messages/interfaces.hpp"
 #include "messages/limits.hpp"
@@ -19,6 +20,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,8 +28,8 @@ namespace tillstream {
 
 /// Tuning and surroundings of SHARDS.
 struct shards_options {
-  /// Who we are in the ownership table.
-  std::string node = {};
+  /// Questions are answered only while it holds. Null: for ever.
+  node_lease_ptr lease = nullptr;
 
   /// Where the branches' clocks and the database's are.
   directory_view_ptr view = nullptr;
@@ -65,24 +67,30 @@ struct shards_state {
 
   /// What we know of a branch.
   ///
-  ///            taken            slot free        loaded
+  ///            owned            slot free        loaded
   ///   foreign ──────> waiting ──────────> starting ──────> up
   ///      ^               ^ backoff over       │             │
-  ///      │  not owner    └────────────────────┴─────────────┤ ended
-  ///      └───────────────────────────────────────────────────┘
-  enum class phase : uint8_t { foreign, waiting, starting, up };
+  ///      │               └────────────────────┴─────────────┤ ended
+  ///      │ gone, not owned                                  │ not ours any
+  ///      more,
+  ///    ending <─────────────────────────────────────────────┘ or another epoch
+  ///      │ gone, owned
+  ///      └─────────────> waiting
+  enum class phase : uint8_t { foreign, waiting, starting, up, ending };
 
   struct entry {
     phase at = phase::foreign;
+    /// What OWNERSHIP said last.
+    bool owned = false;
     int64_t epoch = 0;
+    /// An epoch that the tables refused; OWNERSHIP may not know yet.
+    int64_t refused = 0;
     aggregate_shard_actor shard;
-    /// Before this it is neither taken nor started.
+    /// Before this it is not started.
     time_point not_before;
     /// How often it was started.
     uint64_t starts = 0;
     std::optional<detail::restart_policy> policy;
-    /// Waits between attempts to own the branch.
-    std::optional<backoff> own_wait;
   };
 
   shards_state() = default;
@@ -101,10 +109,17 @@ struct shards_state {
   /// Whose shard ended, by its address.
   std::map<caf::actor_addr, std::string> by_address;
 
-  /// The reader was asked to take branches and has not answered.
-  bool taking = false;
-  std::optional<backoff> take_wait;
-  time_point take_at;
+  /// Of whose branches we know.
+  int64_t incarnation = 0;
+  /// OWNERSHIP has told which branches are ours.
+  bool told = false;
+
+  /// Somebody waits until the shards of these branches are gone.
+  struct closing_lot {
+    std::set<std::string, std::less<>> branches;
+    caf::typed_response_promise<bool> promise;
+  };
+  std::vector<closing_lot> lots;
 
   /// Shards that load their state.
   size_t starting = 0;
@@ -114,27 +129,26 @@ struct shards_state {
 
   /// Set once we end; no shard is started any more.
   bool closing = false;
-  /// Ownership is handed back when all shards are gone.
-  bool releasing = false;
   std::optional<caf::error> end_reason;
   std::vector<caf::typed_response_promise<bool>> draining;
 };
 
 /// The supervisor of a node's AGGREGATE SHARDS, and their stable address.
 ///
-/// Takes the ownership of its branches, starts a shard for each, a few at a
-/// time, splits deliveries and notes by branch, and passes questions on.
+/// Starts a shard for each branch that OWNERSHIP says is ours, a few at a time,
+/// ends those of branches that are not, splits deliveries and notes by branch,
+/// and passes questions on.
 ///
 /// - Thread: cooperative; no handler blocks.
 /// - Limits: `starts_max` shards load at once. The credit of all shards
-///   together is at most `pending_max`: each gets an equal part.
+///   together is about `pending_max`: each gets an equal part when it starts.
 /// - Failure: a shard that ends is started again after a backoff; until then
 ///   its questions are answered `errc::unavailable`, notes and deliveries of
 ///   it are dropped (it reads them from the outbox and the stream). A shard
-///   that does not own its branch has it taken again, later and later. More
-///   than `restarts.restarts_max` restarts of one branch in a window end us.
-/// - Shutdown: an exit message, or `drain`, ends shards and consumer; `drain`
-///   hands the branches back when the last one is gone.
+///   whose epoch is stale waits for what OWNERSHIP says next. More than
+///   `restarts.restarts_max` restarts of one branch in a window end us.
+/// - Shutdown: an exit message, or `drain`, ends shards and consumer; each
+///   shard finishes the apply that it has in flight.
 /// @param self The actor handle.
 /// @param options Moved into the state.
 shards_actor::behavior_type

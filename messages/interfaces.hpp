@@ -97,10 +97,6 @@ using aggregate_reader_actor = caf::typed_actor<
   caf::replies_to<atom::load, std::string>::with<branch_state_ptr>,
   // Loads a piece of a branch's tables.
   caf::replies_to<atom::load, chunk_request>::with<chunk_ptr>,
-  // Takes the branches for a node; replies with all that the node owns.
-  caf::replies_to<atom::update, std::string, strings_ptr>::with<ownerships_ptr>,
-  // Gives up all that a node owns.
-  caf::replies_to<atom::close, std::string>::with<bool>,
   // Tells whether a session is open.
   caf::replies_to<atom::ready>::with<readiness>>;
 
@@ -135,10 +131,15 @@ using shards_actor = caf::typed_actor<
   caf::replies_to<atom::after, std::string, uuid>::with<bool>,
   // Notes of other nodes may have been missed.
   caf::reacts_to<atom::poll>,
-  // The chain changed: starts shards for these branches.
-  caf::reacts_to<atom::update, strings_ptr>,
+  // From OWNERSHIP: this incarnation of the node owns these branches from now
+  // on, and no others.
+  caf::reacts_to<atom::update, int64_t, ownerships_ptr>,
+  // From OWNERSHIP: ends the shards of these branches; true when they are gone.
+  caf::replies_to<atom::close, strings_ptr>::with<bool>,
+  // Tells whether the broker is there.
+  caf::replies_to<atom::state>::with<readiness>,
   caf::replies_to<atom::ready>::with<readiness>,
-  // Ends the shards and hands their branches back; true when that is done.
+  // Ends all shards; true when they are gone.
   caf::replies_to<atom::drain>::with<bool>,
   // INTERNAL: Restarts shards whose backoff is over.
   caf::reacts_to<atom::tick>>;
@@ -167,6 +168,20 @@ using table_answerer_actor = caf::typed_actor<
   caf::replies_to<atom::after, uuid, strings_ptr>::with<bool>,
   // INTERNAL: Looks into the event log again.
   caf::reacts_to<atom::tick>>;
+
+/// The OWNERSHIP interface: the node's place among the nodes.
+using ownership_actor = caf::typed_actor<
+  // The node listens at this address: announces it to the others.
+  caf::reacts_to<atom::open, std::string>,
+  // The chain has these branches.
+  caf::reacts_to<atom::update, strings_ptr>,
+  // Ready while the node's lease holds.
+  caf::replies_to<atom::ready>::with<readiness>,
+  // Gives all branches away, in order as long as there is time, and ends the
+  // lease; true when that is written.
+  caf::replies_to<atom::drain>::with<bool>,
+  // INTERNAL: Time for a beat; only the latest number counts.
+  caf::reacts_to<atom::tick, uint64_t>>;
 
 /// The QUERY interface.
 using query_actor = caf::typed_actor<

@@ -255,6 +255,33 @@ constexpr int partitions_ahead_days = 7;
 /// A revoked key stops working within 5 s: reading twice in that time.
 constexpr auto key_refresh_interval = 2s;
 
+// -- ownership ----------------------------------------------------------------
+
+/// How long a node's heartbeat holds. With five beats a lease, two looks at a
+/// lease that ran out and the loading of what was taken, a dead node's branches
+/// are at work again within 10 s.
+constexpr auto node_lease = 5s;
+/// Between the two looks that declare a node dead: enough for the beats that a
+/// slow database had held back.
+constexpr auto suspicion_min = 500ms;
+/// How often the tables are looked at while branches are about to change hands;
+/// it is most of the time that a branch has no owner then.
+constexpr auto hurry_interval = 100ms;
+/// For how long after the last change.
+constexpr auto hurry_max = 10s;
+/// Branches that are given away together: a node loads as many in far less
+/// than the second that a branch may be without owner.
+constexpr size_t handover_lot_max = 64;
+/// The next lot does not wait longer for the last one to be taken.
+constexpr auto lot_taken_max = 2s;
+/// How long shards may take to finish their applies.
+constexpr auto lot_stopped_max = 5s;
+/// A node that did not reach the broker for this long wants no branches: a
+/// server that is started again is back by then.
+constexpr auto broker_away_max = 5s;
+/// It gives its branches away this much later, if others can reach it still.
+constexpr auto broker_doubt_max = 3s;
+
 // -- CSV files ----------------------------------------------------------------
 
 /// Bytes of one field: a quote that is never closed must not swallow the file.

@@ -34,13 +34,6 @@ public:
 
   virtual caf::expected<chunk> load_chunk(const chunk_request& request) = 0;
 
-  /// Takes every branch that `node` does not own yet: epoch plus one,
-  /// committed before this returns. @returns all that `node` owns now.
-  virtual caf::expected<std::vector<ownership>>
-  take(const std::string& node, const std::vector<std::string>& branch_ids) = 0;
-
-  virtual caf::expected<void> release(const std::string& node) = 0;
-
   /// The database's clock.
   virtual caf::expected<timestamp> now() = 0;
 

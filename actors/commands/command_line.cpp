@@ -64,6 +64,7 @@ settings to_settings(const po::variables_map& values) {
   if (!roles)
     throw usage_error(describe(roles.error()));
   x.roles = *roles;
+  x.node_lease_ms = values["node-lease-ms"].as<unsigned>();
   x.node_name = values["node-name"].as<std::string>();
   x.listen_address = values["listen"].as<std::string>();
   x.port = to_number<uint16_t>(values, "port");
@@ -100,6 +101,9 @@ void require(bool holds, const std::string& sentence) {
 }
 
 void check_bounds(const settings& x) {
+  require(x.node_lease_ms >= 500 && x.node_lease_ms <= 600'000,
+          "--node-lease-ms: 500 to 600000");
+  require(x.node_name.size() <= 200, "--node-name: at most 200 bytes");
   require(x.writers >= 1 && x.writers <= 64, "--writers: 1 to 64");
   require(x.aggregate_writers >= 1 && x.aggregate_writers <= 64,
           "--aggregate-writers: 1 to 64");
@@ -138,6 +142,8 @@ po::options_description settings_flags() {
       "unique among the nodes; empty: host name and port");
   add("roles", po::value<std::string>()->default_value("intake,shards,query"),
       "what this node does");
+  add("node-lease-ms", po::value<unsigned>()->default_value(x.node_lease_ms),
+      "how long a heartbeat holds; a dead node's branches wait that long");
   add("listen", po::value<std::string>()->default_value(x.listen_address),
       "address to listen on");
   add("port", number()->default_value(x.port), "HTTP port; 0 takes a free one");

@@ -30,5 +30,8 @@ command simulate_command();
 command verify_command();
 command key_command();
 command catalog_command();
+command nodes_command();
+/// Empties a node.
+command drain_command();
 
 } // namespace tillstream::commands

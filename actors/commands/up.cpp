@@ -187,6 +187,10 @@ int watch(stop_signals& signals, storage::private_servers& servers,
 int run_up(const parsed_command& command, const std::string& dir,
            stop_signals& signals) {
   auto node_settings = command.node;
+  // One a chain, and the same after a crash on another port: it need not wait
+  // until its own lease runs out.
+  if (node_settings.node_name.empty())
+    node_settings.node_name = "up";
   storage::private_server_options options;
   options.data_dir = dir;
   options.progress = say;

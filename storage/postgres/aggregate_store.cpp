@@ -12,7 +12,6 @@
 #include <exception>
 #include <memory>
 #include <optional>
-#include <set>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -24,48 +23,6 @@ namespace {
 using namespace postgres;
 
 // -- statements ---------------------------------------------------------------
-
-constexpr statement add_cursors{"aggregate_add_cursors", R"(
-  INSERT INTO branch_cursors (branch_id)
-  SELECT unnest($1::text[])
-  ON CONFLICT (branch_id) DO NOTHING)"};
-
-constexpr statement add_owners{"aggregate_add_owners", R"(
-  INSERT INTO shard_ownership (branch_id)
-  SELECT unnest($1::text[])
-  ON CONFLICT (branch_id) DO NOTHING)"};
-
-constexpr statement lock_foreign{"aggregate_lock_foreign", R"(
-  SELECT branch_id
-    FROM shard_ownership
-   WHERE branch_id = ANY ($1::text[])
-     AND node IS DISTINCT FROM $2
-   ORDER BY branch_id
-     FOR UPDATE)"};
-
-constexpr statement take_over{"aggregate_take_over", R"(
-  UPDATE shard_ownership
-     SET node = $2, epoch = epoch + 1
-   WHERE branch_id = ANY ($1::text[]))"};
-
-constexpr statement list_owned{"aggregate_list_owned", R"(
-  SELECT branch_id, node, epoch
-    FROM shard_ownership
-   WHERE node = $1
-   ORDER BY branch_id)"};
-
-constexpr statement lock_owned{"aggregate_lock_owned", R"(
-  SELECT branch_id
-    FROM shard_ownership
-   WHERE node = $1
-   ORDER BY branch_id
-     FOR UPDATE)"};
-
-// The epoch stays: the next to take the branch raises it.
-constexpr statement release_owned{"aggregate_release", R"(
-  UPDATE shard_ownership
-     SET node = NULL
-   WHERE node = $1)"};
 
 constexpr statement read_clock{"aggregate_read_clock", R"(
   SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"};
@@ -191,32 +148,6 @@ public:
     });
   }
 
-  caf::expected<std::vector<ownership>>
-  take(const std::string& node,
-       const std::vector<std::string>& branch_ids) override {
-    using result_type = std::vector<ownership>;
-    // Rows are inserted and locked in branch order.
-    std::set<std::string> sorted{branch_ids.begin(), branch_ids.end()};
-    return guarded(*session_, [&]() -> caf::expected<result_type> {
-      return with_retries(*session_, [&]() -> std::optional<result_type> {
-        return take_once(node, to_array(sorted));
-      });
-    });
-  }
-
-  caf::expected<void> release(const std::string& node) override {
-    return guarded(*session_, [&]() -> caf::expected<void> {
-      with_retries(*session_, [&]() -> std::optional<bool> {
-        transaction tx{*session_};
-        session_->exec(lock_owned, node);
-        session_->exec(release_owned, node);
-        tx.commit();
-        return true;
-      });
-      return caf::unit;
-    });
-  }
-
   caf::expected<timestamp> now() override {
     return guarded(*session_, [&]() -> caf::expected<timestamp> {
       return as_timestamp(session_->exec(read_clock)[0][0]);
@@ -232,22 +163,6 @@ public:
   }
 
 private:
-  std::vector<ownership>
-  take_once(const std::string& node, const std::string& branches) {
-    transaction tx{*session_};
-    session_->exec(add_cursors, branches);
-    session_->exec(add_owners, branches);
-    array_literal foreign;
-    for (const auto& row : session_->exec(lock_foreign, branches, node))
-      foreign.add(as_text(row[0]));
-    session_->exec(take_over, foreign.str(), node);
-    std::vector<ownership> result;
-    for (const auto& row : session_->exec(list_owned, node))
-      result.push_back({as_text(row[0]), as_text(row[1]), as_int(row[2])});
-    tx.commit();
-    return result;
-  }
-
   session_ptr session_;
 };
 

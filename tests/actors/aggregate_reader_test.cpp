@@ -83,17 +83,6 @@ BOOST_AUTO_TEST_CASE(it_reads_states_and_chunks) {
   BOOST_TEST((**piece)->apply_no == 5);
 }
 
-BOOST_AUTO_TEST_CASE(it_takes_and_releases_branches) {
-  auto branches = std::make_shared<const std::vector<std::string>>(
-    std::vector<std::string>{"branch-1", "branch-2"});
-  auto owned
-    = ask<ownerships_ptr>(reader, atom::update_v, std::string{"n1"}, branches);
-  BOOST_TEST((**owned)->size() == 2u);
-  BOOST_TEST((**owned)->front().epoch == 1);
-  BOOST_TEST(**ask<bool>(reader, atom::close_v, std::string{"n1"}));
-  BOOST_TEST(tables->take("n2", {"branch-1"}).front().epoch == 2);
-}
-
 BOOST_AUTO_TEST_CASE(a_lost_session_is_replaced_after_a_backoff) {
   BOOST_TEST(static_cast<bool>(load()));
   mood->read_error = errc::unavailable;
@@ -141,11 +130,7 @@ BOOST_AUTO_TEST_CASE(a_replica_that_is_behind_or_away_is_not_believed) {
 
 BOOST_AUTO_TEST_CASE(a_replica_is_never_asked_for_what_is_now) {
   tables->put_cursor("branch-1", {"life", 3, 4, 5, {}});
-  auto branches = std::make_shared<const std::vector<std::string>>(
-    std::vector<std::string>{"branch-1"});
   BOOST_TEST((*load())->cursor.apply_no == 5);
-  ask<ownerships_ptr>(reader, atom::update_v, std::string{"n1"}, branches);
-  ask<bool>(reader, atom::close_v, std::string{"n1"});
   BOOST_TEST(read_at(-1) == 5);
   BOOST_TEST(replicas_opened == 0u);
 }

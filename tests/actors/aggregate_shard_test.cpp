@@ -192,6 +192,23 @@ BOOST_AUTO_TEST_CASE(a_restart_goes_on_behind_the_cursor) {
   check_applied({a, b});
 }
 
+BOOST_AUTO_TEST_CASE(an_exit_message_waits_for_the_apply_in_flight) {
+  start();
+  writer->hold = true;
+  auto a = make(), b = make();
+  deliver({a});
+  deliver({b});
+  caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
+  settle();
+  BOOST_TEST(stream->acked.empty());
+  writer->release();
+  settle();
+  // The first is acknowledged, the second left to the next owner.
+  BOOST_TEST(stream->acked.size() == 1u);
+  BOOST_TEST(writer->held.empty());
+  BOOST_TEST(tables->applied(id).size() == 1u);
+}
+
 BOOST_AUTO_TEST_CASE(credit_is_fetched_again_as_events_are_applied) {
   start();
   writer->hold = true;

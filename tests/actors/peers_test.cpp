@@ -138,9 +138,11 @@ scripted_shards(shards_actor::pointer self, shards_script_ptr script) {
       return script->has_event && id == "b-2";
     },
     [script](atom::poll) { ++script->polls; },
-    [](atom::update, const strings_ptr&) {
+    [](atom::update, int64_t, const ownerships_ptr&) {
       // nop
     },
+    [](atom::close, const strings_ptr&) { return true; },
+    [](atom::state) { return readiness{}; },
     [](atom::ready) { return readiness{}; },
     [](atom::drain) { return true; },
     [](atom::tick) {

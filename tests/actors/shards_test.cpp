@@ -8,6 +8,8 @@
 #include "tests/support/made_up_events.hpp"
 #include "tests/support/read_side.hpp"
 
+#include <caf/actor_cast.hpp>
+
 #include <boost/test/unit_test.hpp>
 
 #include <map>
@@ -22,6 +24,9 @@ struct shard_script {
   /// In order of their start.
   std::vector<aggregate_shard_options> started;
   std::map<std::string, aggregate_shard_actor> living;
+  /// Shards that are told to end wait for `finish`.
+  bool linger = false;
+  std::map<std::string, aggregate_shard_actor> lingering;
   /// Shards that have not loaded keep their first question.
   bool loading = false;
   std::vector<test::late_promise<shard_answer_ptr>> held;
@@ -30,6 +35,14 @@ struct shard_script {
   bool payload_seen = false;
   /// How often shards were told that notes may be missing.
   size_t polls = 0;
+
+  void finish(const std::string& id) {
+    auto i = lingering.find(id);
+    if (i == lingering.end())
+      return;
+    caf::anon_send_exit(i->second, caf::exit_reason::kill);
+    lingering.erase(i);
+  }
 
   void load_one() {
     auto x = held.front();
@@ -45,6 +58,12 @@ fake_shard(aggregate_shard_actor::pointer self, std::string id,
            shard_script_ptr script) {
   self->set_exception_handler([](std::exception_ptr&) -> caf::error {
     return caf::make_error(errc::internal, "bug");
+  });
+  self->set_exit_handler([self, id, script](caf::exit_msg& msg) {
+    if (script->linger)
+      script->lingering[id] = caf::actor_cast<aggregate_shard_actor>(self);
+    else
+      self->quit(std::move(msg.reason));
   });
   return {
     [id, script](atom::deliver, const delivery_ptr&) {
@@ -84,6 +103,7 @@ struct fixture : tests::actor_fixture {
     end(shards_handle);
     script->held.clear();
     script->living.clear();
+    script->lingering.clear();
     script->started.clear();
     end(reader_actor);
     end(consumer);
@@ -96,9 +116,15 @@ struct fixture : tests::actor_fixture {
   }
 
   void start(const std::vector<std::string>& ids) {
+    spawn_shards();
+    lease->renew(1, lease_now + 1h);
+    update(ids);
+  }
+
+  void spawn_shards() {
     shards_options options;
-    options.node = "n1";
     options.view = view;
+    options.lease = lease;
     options.reader = reader_actor;
     options.start_consumer = [this](shards_actor) {
       consumer = sys.spawn(test::scripted_consumer, stream);
@@ -118,13 +144,22 @@ struct fixture : tests::actor_fixture {
     options.seed = 1;
     shards_handle = sys.spawn(shards, options);
     self->monitor(shards_handle);
-    update(ids);
   }
 
-  void update(const std::vector<std::string>& ids) {
-    caf::anon_send(shards_handle, atom::update_v,
-                   std::make_shared<const std::vector<std::string>>(ids));
+  /// What OWNERSHIP tells: these branches, all with the same epoch.
+  void update(const std::vector<std::string>& ids, int64_t epoch = 1,
+              int64_t incarnation = 1) {
+    auto owned = std::make_shared<std::vector<ownership>>();
+    for (const auto& id : ids)
+      owned->push_back({id, "n1", epoch});
+    caf::anon_send(shards_handle, atom::update_v, incarnation,
+                   ownerships_ptr{std::move(owned)});
     settle();
+  }
+
+  auto close(const std::vector<std::string>& ids) {
+    return post<bool>(shards_handle, atom::close_v,
+                      std::make_shared<const std::vector<std::string>>(ids));
   }
 
   caf::expected<shard_answer_ptr> ask_branch(const std::string& id) {
@@ -143,6 +178,9 @@ struct fixture : tests::actor_fixture {
     settle();
   }
 
+  node_lease::time_point lease_now{1h};
+  node_lease_ptr lease
+    = std::make_shared<node_lease>([this] { return lease_now; });
   directory_view_ptr view = std::make_shared<directory_view>();
   test::reader_script_ptr reader = std::make_shared<test::reader_script>();
   test::stream_script_ptr stream = std::make_shared<test::stream_script>();
@@ -158,7 +196,7 @@ const std::vector<std::string> all{"branch-1", "branch-2", "branch-3"};
 
 BOOST_FIXTURE_TEST_SUITE(shards_suite, fixture)
 
-BOOST_AUTO_TEST_CASE(every_branch_is_taken_and_gets_a_shard) {
+BOOST_AUTO_TEST_CASE(every_branch_that_is_ours_gets_a_shard) {
   start(all);
   BOOST_REQUIRE(script->started.size() == 3u);
   for (const auto& x : script->started) {
@@ -203,15 +241,75 @@ BOOST_AUTO_TEST_CASE(a_shard_that_cannot_load_gives_up_its_slot) {
   BOOST_TEST(is_ready());
 }
 
-BOOST_AUTO_TEST_CASE(ownership_that_cannot_be_taken_is_tried_again) {
-  reader->error = errc::unavailable;
+BOOST_AUTO_TEST_CASE(before_ownership_speaks_nothing_is_ready_nor_answered) {
+  spawn_shards();
+  BOOST_TEST(!is_ready());
+  BOOST_TEST((ask_branch("branch-1").error() == errc::not_owner));
+  // A node that owns nothing is as ready as it can be.
+  update({});
+  BOOST_TEST(is_ready());
+}
+
+BOOST_AUTO_TEST_CASE(nothing_is_answered_once_the_lease_ran_out) {
   start(all);
-  BOOST_TEST(script->started.empty());
-  auto answer = ask_branch("branch-1");
-  BOOST_TEST((answer.error() == errc::not_owner));
-  reader->error = errc::none;
-  advance_in_steps(6s, 100ms);
+  BOOST_TEST(static_cast<bool>(ask_branch("branch-1")));
+  lease_now += 2h;
+  BOOST_TEST((ask_branch("branch-1").error() == errc::not_owner));
+  // A lease of another incarnation says nothing of these branches.
+  lease->renew(2, lease_now + 1h);
+  BOOST_TEST((ask_branch("branch-1").error() == errc::not_owner));
+  update(all, 2, 2);
+  advance_in_steps(1s, 100ms);
+  BOOST_TEST(static_cast<bool>(ask_branch("branch-1")));
+}
+
+BOOST_AUTO_TEST_CASE(branches_that_are_not_ours_any_more_lose_their_shards) {
+  start(all);
+  update({"branch-1"});
+  BOOST_TEST((ask_branch("branch-2").error() == errc::not_owner));
+  BOOST_TEST(static_cast<bool>(ask_branch("branch-1")));
+  BOOST_TEST(stream->closed.size() == 2u);
+  BOOST_TEST(is_ready());
+  update(all, 2);
+  // branch-1 has another epoch, so it starts anew, too.
+  BOOST_TEST(script->started.size() == 6u);
+  for (size_t i = 3; i < 6; ++i)
+    BOOST_TEST(script->started[i].epoch == 2);
+  BOOST_TEST(is_ready());
+}
+
+BOOST_AUTO_TEST_CASE(closing_is_answered_when_the_shards_are_gone) {
+  start(all);
+  script->linger = true;
+  auto closed = close({"branch-1", "branch-3"});
+  settle();
+  BOOST_TEST(closed->count == 0u);
+  // Not ours from the moment that we were asked.
+  BOOST_TEST((ask_branch("branch-1").error() == errc::not_owner));
+  script->finish("branch-1");
+  settle();
+  BOOST_TEST(closed->count == 0u);
+  script->finish("branch-3");
+  settle();
+  BOOST_TEST(closed->count == 1u);
+  BOOST_TEST(static_cast<bool>(ask_branch("branch-2")));
+  auto nothing = close({"branch-1", "unknown"});
+  settle();
+  BOOST_TEST(nothing->count == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_branch_that_comes_back_waits_for_its_last_shard) {
+  start(all);
+  script->linger = true;
+  update({"branch-1", "branch-3"});
+  update(all, 2);
   BOOST_TEST(script->started.size() == 3u);
+  script->linger = false;
+  for (const auto& id : all)
+    script->finish(id);
+  settle();
+  BOOST_TEST(script->started.size() == 6u);
+  BOOST_TEST(is_ready());
 }
 
 BOOST_AUTO_TEST_CASE(deliveries_and_notes_reach_the_shard_of_their_branch) {
@@ -251,7 +349,7 @@ BOOST_AUTO_TEST_CASE(what_concerns_all_branches_reaches_all_shards) {
 
 BOOST_AUTO_TEST_CASE(a_question_about_a_branch_that_is_not_ours_is_an_error) {
   start({"branch-1"});
-  BOOST_TEST((ask_branch("branch-2").error() == errc::not_found));
+  BOOST_TEST((ask_branch("branch-2").error() == errc::not_owner));
 }
 
 BOOST_AUTO_TEST_CASE(a_shard_that_ends_is_replaced_and_its_neighbours_live_on) {
@@ -284,28 +382,38 @@ BOOST_AUTO_TEST_CASE(a_branch_that_fails_again_and_again_ends_us) {
   BOOST_TEST((reason == errc::internal));
 }
 
-BOOST_AUTO_TEST_CASE(a_branch_that_another_node_has_is_taken_again_later) {
+BOOST_AUTO_TEST_CASE(a_stale_epoch_is_not_tried_again) {
   start(all);
-  reader->tables->take("n2", {"branch-2"});
   self->send_exit(script->living["branch-2"],
                   caf::make_error(errc::not_owner, "branch-2"));
   settle();
   BOOST_TEST((ask_branch("branch-2").error() == errc::not_owner));
+  // OWNERSHIP has not heard of it yet.
+  update(all);
   advance_in_steps(6s, 100ms);
-  BOOST_REQUIRE(script->started.size() == 4u);
-  BOOST_TEST(script->started[3].epoch == 3);
+  BOOST_TEST(script->started.size() == 3u);
+  update(all, 3);
+  BOOST_REQUIRE(script->started.size() == 6u);
   BOOST_TEST(static_cast<bool>(ask_branch("branch-2")));
 }
 
-BOOST_AUTO_TEST_CASE(draining_ends_the_shards_and_hands_the_branches_back) {
+BOOST_AUTO_TEST_CASE(draining_ends_the_shards_and_starts_no_others) {
   start(all);
   auto done = ask<bool>(shards_handle, atom::drain_v);
   BOOST_REQUIRE(done.has_value());
   BOOST_TEST(**done);
   BOOST_TEST((ask_branch("branch-1").error() == errc::shutting_down));
-  BOOST_TEST(reader->tables->take("n2", {"branch-1"}).front().epoch == 2);
+  update(all, 2);
   advance_in_steps(5s, 100ms);
   BOOST_TEST(script->started.size() == 3u);
+}
+
+BOOST_AUTO_TEST_CASE(the_broker_is_the_stream_consumers_word) {
+  start(all);
+  BOOST_TEST((*ask<readiness>(shards_handle, atom::state_v))->ready);
+  stream->down = true;
+  auto answer = *ask<readiness>(shards_handle, atom::state_v);
+  BOOST_TEST((!answer || !answer->ready));
 }
 
 BOOST_AUTO_TEST_CASE(an_exit_message_ends_shards_and_consumer_first) {

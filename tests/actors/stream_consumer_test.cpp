@@ -99,9 +99,11 @@ listening_shards(shards_actor::pointer, seen_ptr seen) {
     [](atom::poll) {
       // nop
     },
-    [](atom::update, const strings_ptr&) {
+    [](atom::update, int64_t, const ownerships_ptr&) {
       // nop
     },
+    [](atom::close, const strings_ptr&) { return true; },
+    [](atom::state) { return readiness{}; },
     [](atom::ready) { return readiness{}; },
     [](atom::drain) { return true; },
     [](atom::tick) {

@@ -8,6 +8,7 @@
 #include "storage/postgres/stores.hpp"
 #include "tests/support/made_up_events.hpp"
 #include "tests/support/postgres_fixture.hpp"
+#include "tests/support/take_over.hpp"
 
 #include <pqxx/pqxx>
 
@@ -98,9 +99,7 @@ struct fixture {
   }
 
   void take(const std::string& node) {
-    auto taken = store->take(node, all_branches);
-    BOOST_REQUIRE(taken);
-    for (const auto& x : *taken)
+    for (const auto& x : test::take_over(dsn, node, all_branches))
       epochs[x.branch_id] = x.epoch;
   }
 
@@ -503,10 +502,9 @@ BOOST_AUTO_TEST_CASE(a_stale_epoch_is_left_out_and_costs_no_neighbour) {
   auto stale = request("branch-1", {maker.make("branch-1")});
   auto fine = request("branch-2", {maker.make("branch-2")});
   auto before = epochs;
-  auto taken = open()->take("node-b", {"branch-1"});
-  BOOST_REQUIRE(taken);
-  BOOST_REQUIRE_EQUAL(taken->size(), 1u);
-  BOOST_CHECK_EQUAL(taken->front().epoch, before.at("branch-1") + 1);
+  auto taken = test::take_over(dsn, "node-b", {"branch-1"});
+  BOOST_REQUIRE_EQUAL(taken.size(), 1u);
+  BOOST_CHECK_EQUAL(taken.front().epoch, before.at("branch-1") + 1);
   auto outcomes = apply({stale, fine});
   BOOST_CHECK(!outcomes[0].owned);
   BOOST_CHECK(!outcomes[0].moved);
@@ -549,15 +547,12 @@ BOOST_AUTO_TEST_CASE(a_takeover_waits_for_the_apply_and_shuts_out_the_next) {
            > 0;
   }));
   std::vector<ownership> taken;
-  std::thread taking{[&] {
-    if (auto x
-        = (*storage::open_aggregate_store(dsn))->take("node-b", all_branches))
-      taken = std::move(*x);
-  }};
+  std::thread taking{
+    [&] { taken = test::take_over(dsn, "node-b", all_branches); }};
   BOOST_CHECK(wait_until([&] {
     return number("SELECT count(*) FROM pg_stat_activity WHERE "
                   "wait_event_type = 'Lock' AND query LIKE "
-                  "'%node IS DISTINCT%'")
+                  "'%AND incarnation = $2%'")
            > 0;
   }));
   block.commit();
@@ -568,43 +563,6 @@ BOOST_AUTO_TEST_CASE(a_takeover_waits_for_the_apply_and_shuts_out_the_next) {
   BOOST_CHECK_EQUAL(taken.size(), 3u);
   memory["branch-1"].follow(applied.front());
   BOOST_CHECK(!apply("branch-1", {later_event}).owned);
-}
-
-BOOST_AUTO_TEST_CASE(taking_again_keeps_the_epoch_and_release_raises_the_next) {
-  auto again = store->take("node-a", all_branches);
-  BOOST_REQUIRE(again);
-  for (const auto& x : *again)
-    BOOST_CHECK_EQUAL(x.epoch, epochs.at(x.branch_id));
-  BOOST_REQUIRE(store->release("node-a"));
-  BOOST_CHECK_EQUAL(
-    number("SELECT count(*) FROM shard_ownership WHERE node IS NOT NULL"), 0);
-  auto back = store->take("node-a", {"branch-2", "branch-1", "branch-2"});
-  BOOST_REQUIRE(back);
-  BOOST_REQUIRE_EQUAL(back->size(), 2u);
-  for (const auto& x : *back)
-    BOOST_CHECK_EQUAL(x.epoch, epochs.at(x.branch_id) + 1);
-}
-
-BOOST_AUTO_TEST_CASE(nodes_that_take_at_once_never_share_an_epoch) {
-  std::vector<std::thread> threads;
-  std::mutex mutex;
-  std::map<std::pair<std::string, int64_t>, std::set<std::string>> holders;
-  for (const auto* node : {"n1", "n2", "n3", "n4"})
-    threads.emplace_back([&, node] {
-      auto own = storage::open_aggregate_store(dsn);
-      for (int i = 0; own && i < 20; ++i) {
-        auto taken = (*own)->take(node, all_branches);
-        std::lock_guard guard{mutex};
-        if (taken)
-          for (const auto& x : *taken)
-            holders[{x.branch_id, x.epoch}].insert(x.node);
-      }
-    });
-  for (auto& x : threads)
-    x.join();
-  BOOST_CHECK_GT(holders.size(), 3u);
-  for (const auto& [key, nodes] : holders)
-    BOOST_CHECK_EQUAL(nodes.size(), 1u);
 }
 
 BOOST_AUTO_TEST_CASE(

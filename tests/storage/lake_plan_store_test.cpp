@@ -6,6 +6,7 @@
 #include "storage/postgres/stores.hpp"
 #include "tests/support/made_up_events.hpp"
 #include "tests/support/postgres_fixture.hpp"
+#include "tests/support/take_over.hpp"
 
 #include <pqxx/pqxx>
 
@@ -39,7 +40,7 @@ struct fixture {
     auto opened = storage::open_aggregate_store(dsn);
     BOOST_REQUIRE(opened);
     store = std::move(*opened);
-    BOOST_REQUIRE(store->take("node-a", {"branch-1", "branch-2"}));
+    test::take_over(dsn, "node-a", {"branch-1", "branch-2"});
     lake = open();
   }
 

@@ -13,8 +13,14 @@
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace tillstream;
@@ -93,6 +99,192 @@ struct fixture {
 
   std::string dsn = test::fresh_database("analytics");
   storage::ownership_store_ptr store = open();
+};
+
+/// What the nodes of a race believe, and what it must look like together.
+class beliefs {
+public:
+  using clock = std::chrono::steady_clock;
+
+  void renew(const std::string& node, clock::time_point until) {
+    std::lock_guard guard{mutex_};
+    until_[node] = until;
+  }
+
+  void forget(const std::string& node) {
+    std::lock_guard guard{mutex_};
+    for (auto& [id, nodes] : believers_)
+      nodes.erase(node);
+  }
+
+  void let_go(const std::string& node, const std::string& id) {
+    std::lock_guard guard{mutex_};
+    believers_[id].erase(node);
+  }
+
+  /// Whoever else believes to own the branch must have no lease any more.
+  void claim(const std::string& node, const std::string& id) {
+    std::lock_guard guard{mutex_};
+    auto now = clock::now();
+    for (const auto& other : believers_[id])
+      if (other != node && until_[other] > now)
+        broken_.push_back(id + ": " + other + " and " + node);
+    believers_[id].insert(node);
+  }
+
+  std::vector<std::string> broken() const {
+    std::lock_guard guard{mutex_};
+    return broken_;
+  }
+
+private:
+  mutable std::mutex mutex_;
+  std::map<std::string, clock::time_point> until_;
+  std::map<std::string, std::set<std::string>> believers_;
+  std::vector<std::string> broken_;
+};
+
+/// A node of a race: beats, takes, gives away, buries others, is paused, and
+/// writes as an apply does.
+class racer {
+public:
+  racer(const std::string& dsn, std::string name, unsigned seed, beliefs& all)
+    : name_(std::move(name)),
+      chance_(seed),
+      all_(all),
+      session_(dsn) {
+    store_ = std::move(*storage::open_ownership_store(dsn));
+  }
+
+  void run(std::chrono::steady_clock::time_point until) {
+    while (std::chrono::steady_clock::now() < until) {
+      if (incarnation_ == 0)
+        join();
+      else
+        act();
+    }
+  }
+
+  size_t takeovers = 0;
+  size_t refused = 0;
+  size_t deaths = 0;
+  size_t errors = 0;
+
+private:
+  static constexpr auto lease = 150ms;
+
+  void join() {
+    auto x = store_->join(fixture::identity(name_, name_.back()), lease, false);
+    if (x)
+      incarnation_ = *x;
+    else
+      ++errors;
+  }
+
+  void die() {
+    ++deaths;
+    incarnation_ = 0;
+    // What it believed lives on in `epochs_`: its writes must be refused.
+    all_.forget(name_);
+  }
+
+  void act() {
+    switch (chance_() % 10) {
+      case 0:
+        // As SIGSTOP would: beyond the lease, now and then.
+        std::this_thread::sleep_for(std::chrono::milliseconds(chance_() % 300));
+        break;
+      case 1:
+        bury();
+        break;
+      case 2:
+        give();
+        break;
+      case 3:
+      case 4:
+        take();
+        break;
+      case 5:
+      case 6:
+        beat();
+        break;
+      default:
+        write();
+        break;
+    }
+  }
+
+  void beat() {
+    auto sent = std::chrono::steady_clock::now();
+    auto x = store_->beat({name_, incarnation_, true, 0}, lease);
+    if (!x)
+      ++errors;
+    else if (!x->kept)
+      die();
+    else
+      all_.renew(name_, sent + lease);
+  }
+
+  void bury() {
+    auto nodes = store_->nodes();
+    if (!nodes)
+      return;
+    for (const auto& x : *nodes)
+      if (x.alive && !x.holds && x.name != name_)
+        static_cast<void>(store_->declare_dead(x.name, x.incarnation));
+  }
+
+  std::string pick() {
+    return "branch-" + std::to_string(chance_() % 8);
+  }
+
+  void take() {
+    auto x = store_->take(name_, incarnation_, {pick(), pick(), pick()});
+    if (!x) {
+      ++errors;
+      return;
+    }
+    for (const auto& branch : *x) {
+      ++takeovers;
+      epochs_[branch.branch_id] = branch.epoch;
+      all_.claim(name_, branch.branch_id);
+    }
+  }
+
+  void give() {
+    auto id = pick();
+    all_.let_go(name_, id);
+    if (!store_->release(name_, incarnation_, {{id, ""}}))
+      ++errors;
+  }
+
+  /// The way of the apply: the ownership row FOR SHARE, then the write.
+  void write() {
+    auto id = pick();
+    auto mine = epochs_.find(id);
+    if (mine == epochs_.end())
+      return;
+    pqxx::work work{session_};
+    auto rows
+      = work.exec("SELECT epoch FROM shard_ownership WHERE branch_id = '" + id
+                  + "' FOR SHARE");
+    if (rows.empty() || rows[0][0].as<int64_t>() != mine->second) {
+      ++refused;
+      epochs_.erase(mine);
+      return;
+    }
+    work.exec("INSERT INTO writes (branch_id, epoch, node) VALUES ('" + id
+              + "', " + std::to_string(mine->second) + ", '" + name_ + "')");
+    work.commit();
+  }
+
+  std::string name_;
+  std::mt19937 chance_;
+  beliefs& all_;
+  pqxx::connection session_;
+  storage::ownership_store_ptr store_;
+  int64_t incarnation_ = 0;
+  std::map<std::string, int64_t> epochs_;
 };
 
 } // namespace
@@ -257,6 +449,61 @@ BOOST_AUTO_TEST_CASE(three_thousand_branches_are_taken_in_one_call) {
   BOOST_TEST(take("a", a, ids).size() == 3000u);
   BOOST_TEST(beat("a", a).digest.owned == 3000);
   BOOST_TEST(must(store->owners()).size() == 3000u);
+}
+
+// Goal: no epoch of a branch is written under by two nodes, no write comes
+// after one of a later epoch, and nobody takes a branch whose owner's lease
+// holds by its own clock. Method: from seeds, against a real PostgreSQL, nodes
+// as threads that also stand still for longer than their lease.
+BOOST_AUTO_TEST_CASE(races_from_seeds_leave_no_branch_to_two) {
+  auto first = std::random_device{}();
+  BOOST_TEST_MESSAGE("first seed " << first);
+  pqxx::connection session{dsn};
+  {
+    pqxx::work work{session};
+    work.exec(
+      "CREATE TABLE writes (no bigserial, branch_id text, epoch bigint, "
+      "node text)");
+    work.commit();
+  }
+  beliefs all_beliefs;
+  std::vector<std::unique_ptr<racer>> racers;
+  std::vector<std::thread> threads;
+  auto until = std::chrono::steady_clock::now() + 8s;
+  for (unsigned i = 0; i < 4; ++i)
+    racers.push_back(std::make_unique<racer>(dsn, "racer-" + std::to_string(i),
+                                             first + i, all_beliefs));
+  for (auto& x : racers)
+    threads.emplace_back([&x, until] { x->run(until); });
+  for (auto& x : threads)
+    x.join();
+  size_t takeovers = 0;
+  size_t refused = 0;
+  size_t deaths = 0;
+  for (const auto& x : racers) {
+    takeovers += x->takeovers;
+    refused += x->refused;
+    deaths += x->deaths;
+    BOOST_TEST(x->errors == 0u);
+  }
+  BOOST_TEST_MESSAGE(takeovers << " takeovers, " << refused
+                               << " writes refused, " << deaths << " deaths");
+  // Else it was no race.
+  BOOST_TEST(takeovers > 20u);
+  BOOST_TEST(refused > 0u);
+  BOOST_TEST(deaths > 0u);
+  for (const auto& x : all_beliefs.broken())
+    BOOST_TEST(x == "", "seed " << first << ": two leases for " << x);
+  pqxx::work work{session};
+  BOOST_TEST(work.exec("SELECT count(*) FROM writes")[0][0].as<int>() > 50);
+  auto shared = work.exec("SELECT branch_id, epoch FROM writes GROUP BY 1, 2 "
+                          "HAVING count(DISTINCT node) > 1");
+  BOOST_TEST(shared.empty(), "seed " << first);
+  auto late
+    = work.exec("SELECT FROM (SELECT epoch, max(epoch) OVER (PARTITION BY "
+                "branch_id ORDER BY no) AS latest FROM writes) w "
+                "WHERE epoch < latest");
+  BOOST_TEST(late.empty(), "seed " << first);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -8,6 +8,7 @@
 #include "storage/postgres/stores.hpp"
 #include "tests/support/made_up_events.hpp"
 #include "tests/support/postgres_fixture.hpp"
+#include "tests/support/take_over.hpp"
 
 #include <pqxx/pqxx>
 
@@ -62,8 +63,7 @@ struct fixture {
     auto opened = storage::open_aggregate_store(analytics);
     BOOST_REQUIRE_MESSAGE(opened, why(opened));
     store = std::move(*opened);
-    auto taken = store->take("node-a", {"branch-1", "branch-2", "branch-3"});
-    BOOST_REQUIRE_MESSAGE(taken, why(taken));
+    test::take_over(analytics, "node-a", {"branch-1", "branch-2", "branch-3"});
     options.wait_max = 300ms;
     options.difference_max = 1000;
     sell(400);

@@ -75,8 +75,9 @@ scripted_consumer(stream_consumer_actor::pointer, stream_script_ptr script) {
         return caf::make_error(errc::unavailable, "told to be down");
       return script->state;
     },
-    [](atom::ready) {
-      return readiness{"stream", true, ""};
+    [script](atom::ready) {
+      return readiness{"stream", !script->down,
+                       script->down ? "told to be down" : ""};
     },
     [](atom::deliver, const deliveries_ptr&) {
       // nop
@@ -203,17 +204,6 @@ scripted_reader(aggregate_reader_actor::pointer self,
       late_promise<chunk_ptr> promise{self};
       script->held.emplace_back(x, promise);
       return promise.get();
-    },
-    [script](atom::update, const std::string& node,
-             const strings_ptr& branches) -> caf::result<ownerships_ptr> {
-      if (script->error != errc::none)
-        return caf::make_error(script->error, "told to fail");
-      return std::make_shared<const std::vector<ownership>>(
-        script->tables->take(node, *branches));
-    },
-    [script](atom::close, const std::string& node) {
-      script->tables->release(node);
-      return true;
     },
     [](atom::ready) {
       return readiness{"reader", true, ""};

@@ -66,7 +66,7 @@ loyalty table_model::loyalty_of(const tables& of, const uuid& customer) const {
 
 apply_outcome table_model::apply_one(const apply_request& request) {
   apply_outcome out;
-  if (owners_[request.branch_id].epoch != request.epoch)
+  if (epochs_[request.branch_id] != request.epoch)
     return out;
   auto& to = tables_[request.branch_id];
   if (to.cursor != request.before) {
@@ -103,28 +103,6 @@ table_model::apply(const std::vector<apply_request_ptr>& requests) {
   for (const auto& x : requests)
     result.push_back(apply_one(*x));
   return result;
-}
-
-std::vector<ownership>
-table_model::take(const std::string& node,
-                  const std::vector<std::string>& branch_ids) {
-  for (const auto& id : branch_ids) {
-    auto& x = owners_[id];
-    if (x.node == node)
-      continue;
-    x = {id, node, x.epoch + 1};
-  }
-  std::vector<ownership> result;
-  for (const auto& [id, x] : owners_)
-    if (x.node == node)
-      result.push_back(x);
-  return result;
-}
-
-void table_model::release(const std::string& node) {
-  for (auto& [id, x] : owners_)
-    if (x.node == node)
-      x.node.clear();
 }
 
 // -- reading ------------------------------------------------------------------
@@ -258,19 +236,6 @@ caf::expected<chunk> model_store::load_chunk(const chunk_request& request) {
   if (how_->read_error != errc::none)
     return caf::make_error(how_->read_error, "told to fail");
   return tables_->load_chunk(request);
-}
-
-caf::expected<std::vector<ownership>>
-model_store::take(const std::string& node,
-                  const std::vector<std::string>& branch_ids) {
-  if (how_->read_error != errc::none)
-    return caf::make_error(how_->read_error, "told to fail");
-  return tables_->take(node, branch_ids);
-}
-
-caf::expected<void> model_store::release(const std::string& node) {
-  tables_->release(node);
-  return caf::unit;
 }
 
 caf::expected<timestamp> model_store::now() {

@@ -36,11 +36,6 @@ public:
 
   chunk load_chunk(const chunk_request& request) const;
 
-  std::vector<ownership>
-  take(const std::string& node, const std::vector<std::string>& branch_ids);
-
-  void release(const std::string& node);
-
   /// Applied events of a branch, in order.
   const std::vector<purchase_event>& applied(const std::string& branch_id) {
     return tables_[branch_id].events;
@@ -59,7 +54,7 @@ public:
   }
 
   void put_epoch(const std::string& branch_id, int64_t epoch) {
-    owners_[branch_id].epoch = epoch;
+    epochs_[branch_id] = epoch;
   }
 
 private:
@@ -79,7 +74,7 @@ private:
   loyalty loyalty_of(const tables& of, const uuid& customer) const;
 
   std::map<std::string, tables> tables_;
-  std::map<std::string, ownership> owners_;
+  std::map<std::string, int64_t> epochs_;
   /// Whose each applied event is.
   std::map<uuid, std::string> event_log_;
   first_minutes chain_;
@@ -109,10 +104,6 @@ public:
   apply(const std::vector<apply_request_ptr>& requests) override;
   caf::expected<branch_state> load(const std::string& branch_id) override;
   caf::expected<chunk> load_chunk(const chunk_request& request) override;
-  caf::expected<std::vector<ownership>>
-  take(const std::string& node,
-       const std::vector<std::string>& branch_ids) override;
-  caf::expected<void> release(const std::string& node) override;
   caf::expected<timestamp> now() override;
   caf::expected<int64_t> prune(int64_t rows_max) override;
 
