@@ -184,6 +184,12 @@ void finish(self_pointer self, const answering_ptr& x) {
     send_answer(self, x->reply_to, documents);
 }
 
+/// What our shards get of the other node's patience: a branch that is slow must
+/// not make the others late.
+caf::timespan shards_patience(const peer_question& x) {
+  return std::max<caf::timespan>(x.patience * 4 / 5, 1ms);
+}
+
 void answer_parts(self_pointer self, const answering_ptr& x) {
   auto take = [self, x](const std::string& branch, peer_part part) {
     x->answer.parts[branch] = std::move(part);
@@ -193,7 +199,7 @@ void answer_parts(self_pointer self, const answering_ptr& x) {
   for (size_t i = 0; i < x->question.branches.size(); ++i) {
     const auto& branch = x->question.branches[i];
     self
-      ->request(self->state.options.shards, caf::duration{x->question.patience},
+      ->request(self->state.options.shards, shards_patience(x->question),
                 atom::ask_v, branch, x->question.questions[i])
       .then(
         [take, branch](const shard_answer_ptr& part) {

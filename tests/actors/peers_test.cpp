@@ -104,6 +104,8 @@ struct shards_script {
   std::map<std::string, int64_t> owned;
   bool hold = false;
   bool has_event = false;
+  /// A branch that never answers.
+  std::string slow;
   std::vector<test::late_promise<shard_answer_ptr>> held;
   std::vector<outbox_note> notes;
   size_t polls = 0;
@@ -122,7 +124,7 @@ scripted_shards(shards_actor::pointer self, shards_script_ptr script) {
     },
     [self, script](atom::ask, const std::string& id,
                    const shard_question_ptr&) -> caf::result<shard_answer_ptr> {
-      if (script->hold) {
+      if (script->hold || id == script->slow) {
         script->held.emplace_back(self);
         return script->held.back().get();
       }
@@ -250,6 +252,16 @@ BOOST_AUTO_TEST_CASE(a_node_that_is_late_is_left_alone_for_a_while) {
   reply = ask_them({"b-1"});
   settle();
   BOOST_TEST((reply->value && *reply->value));
+}
+
+BOOST_AUTO_TEST_CASE(a_slow_branch_does_not_make_the_others_late) {
+  theirs->slow = "b-1";
+  auto reply = ask_them({"b-1", "b-2"});
+  advance_in_steps(2900ms, 100ms);
+  BOOST_REQUIRE((reply->value && *reply->value));
+  const auto& parts = (**reply->value)->parts;
+  BOOST_TEST((parts.at("b-1").error == errc::unavailable));
+  BOOST_TEST(parts.at("b-2").answer->pending_events == 2);
 }
 
 BOOST_AUTO_TEST_CASE(an_event_is_waited_for_at_the_other_node) {

@@ -41,6 +41,14 @@ std::string host_of(const std::string& dsn) {
   return dsn.substr(begin, dsn.find('/', begin) - begin);
 }
 
+/// A counter out of `/metrics`.
+double metric(running_program& program, const std::string& name) {
+  auto text = program.request("GET", "/metrics", {}).body;
+  auto at = text.find("\n" + name + " ");
+  return at == std::string::npos ? 0
+                                 : std::stod(text.substr(at + name.size() + 2));
+}
+
 /// Waits until so many more sales are accepted.
 void sells_on(ledger& book, size_t more) {
   auto before = book.accepted();
@@ -179,4 +187,41 @@ BOOST_AUTO_TEST_CASE(a_chain_gains_branches_while_it_sells) {
   }
   sells("branch-5");
   verify(all);
+}
+
+BOOST_AUTO_TEST_CASE(history_is_read_from_a_replica_and_never_wrong) {
+  fleet all{fresh_database(""), fresh_database(""), fresh_broker()};
+  const auto* target
+    = "/analytics/top-products?branch_id=branch-1&period=month";
+  auto sell = [](running_program& node) {
+    sale x;
+    auto recorded = node.post(x.branch_id, x.body());
+    BOOST_REQUIRE(recorded.status == 201);
+    BOOST_REQUIRE(eventually([&] {
+      return node.ask("/analytics/summary?after=" + recorded.at("event_id"))
+               .header("Applied-After")
+             == "true";
+    }));
+  };
+  // A replica that has always caught up: the primary itself.
+  {
+    auto node
+      = all.serve({"--analytics-replica-dsn", all.where().analytics_dsn});
+    sell(*node);
+    auto answer = node->ask(target);
+    BOOST_TEST(answer.at("total.products.0.quantity") == "1", answer.body);
+    BOOST_TEST(metric(*node, "tillstream_replica_reads_total") > 0);
+    node->stop();
+  }
+  // One that stays behind for ever: a copy as of now.
+  auto name = all.where().analytics_dsn.substr(
+    all.where().analytics_dsn.rfind('/') + 1);
+  auto copy = postgres().copy_database(name + "_copy", name);
+  BOOST_REQUIRE(copy);
+  auto node = all.serve({"--analytics-replica-dsn", *copy});
+  sell(*node);
+  auto answer = node->ask(target);
+  BOOST_TEST(answer.at("total.products.0.quantity") == "2", answer.body);
+  BOOST_TEST(metric(*node, "tillstream_replica_behind_total") > 0);
+  BOOST_TEST(metric(*node, "tillstream_replica_reads_total") == 0);
 }
