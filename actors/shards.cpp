@@ -361,7 +361,7 @@ void restart_later(self_pointer self, const std::string& branch_id,
     shut_down(self, std::move(reason));
     return;
   }
-  detail::count_restart("aggregate-shard");
+  detail::restarts_of("aggregate-shard").add();
   stats().restarts.add();
   branch.at = phase::waiting;
   branch.not_before = now_of(self) + *wait;
