@@ -12,6 +12,9 @@ SELECT create_reference_table('branches');
 SELECT create_reference_table('products');
 SELECT create_reference_table('api_keys');
 SELECT create_reference_table('directory_version');
+SELECT create_reference_table('page_session_secret');
+SELECT create_reference_table('ended_page_sessions');
+SELECT create_reference_table('sign_in_links');
 SELECT create_reference_table('outbox_floor');
 
 -- A branch's sales lie together: a purchase, its items and its event are
