@@ -520,7 +520,7 @@ BOOST_AUTO_TEST_CASE(hours_in_which_a_clock_is_set_are_no_difference) {
   chain shops;
   shops.branches = {{"chatham", "", "Pacific/Chatham", 135},
                     {"lord-howe", "", "Australia/Lord_Howe", 0}};
-  must(store->take("node-a", {"chatham", "lord-howe"}));
+  test::take_over(analytics, "node-a", {"chatham", "lord-howe"});
   std::vector<purchase_event> sold;
   cursors.clear();
   for (const auto& shop : shops.branches) {
