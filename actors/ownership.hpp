@@ -60,10 +60,10 @@ struct ownership_state {
 
   /// Branches that are being given away together.
   ///
-  ///            SHARDS ended them       released           all taken, or late
-  ///   stopping ─────────────────> idle ────────> released ──────────────────>
-  ///   none
+  ///            SHARDS ended them, written         all taken, or late
+  ///   stopping ──────────────────────────> released ──────────────────> none
   struct lot {
+    uint64_t number = 0;
     std::vector<std::pair<std::string, std::string>> branches;
     /// Since when the tables say that we let go of them; nothing: stopping.
     std::optional<time_point> released_at;
