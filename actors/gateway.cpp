@@ -730,7 +730,8 @@ void ask_query(self_pointer self, const gateway_call_ptr& call) {
         if (reply == nullptr)
           return fail(self, *call, internal_error());
         auto packed = *reply;
-        pack(packed, call->request());
+        if (packed.status == 200)
+          pack(packed, call->request());
         answer(self, *call, std::move(packed));
       },
       [self, call](const caf::error& err) { fail(self, *call, err); });
