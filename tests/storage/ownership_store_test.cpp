@@ -148,10 +148,11 @@ private:
 /// writes as an apply does.
 class racer {
 public:
-  racer(const std::string& dsn, std::string name, unsigned seed, beliefs& all)
+  racer(const std::string& dsn, std::string name, unsigned seed,
+        beliefs& everybody)
     : name_(std::move(name)),
       chance_(seed),
-      all_(all),
+      all_(everybody),
       session_(dsn) {
     store_ = std::move(*storage::open_ownership_store(dsn));
   }
