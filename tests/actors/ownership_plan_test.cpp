@@ -70,7 +70,8 @@ BOOST_AUTO_TEST_CASE(free_branches_are_shared_without_a_word) {
   BOOST_TEST(a.take.size() == 2u);
   BOOST_TEST(b.take.size() == 2u);
   for (const auto& id : a.take)
-    BOOST_TEST(std::find(b.take.begin(), b.take.end(), id) == b.take.end());
+    BOOST_TEST(
+      (std::find(b.take.begin(), b.take.end(), id) == b.take.end()));
 }
 
 BOOST_AUTO_TEST_CASE(what_a_dead_incarnation_owned_is_free) {
