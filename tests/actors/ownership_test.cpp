@@ -137,6 +137,8 @@ struct fixture : tests::actor_fixture {
     tell_branches(name);
     caf::anon_send(x.actor, atom::open_v, std::string{"here:1"});
     settle();
+    // Its first beat is a message that is due at once.
+    advance(1ms);
   }
 
   void tell_branches(const std::string& name) {
