@@ -100,6 +100,9 @@ struct fixture : tests::actor_fixture {
   }
 
   ~fixture() {
+    script->linger = false;
+    while (!script->lingering.empty())
+      script->finish(std::string{script->lingering.begin()->first});
     end(shards_handle);
     script->held.clear();
     script->living.clear();
