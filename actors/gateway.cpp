@@ -1076,10 +1076,10 @@ bool answers_to_the_end(endpoint target) {
 std::optional<problem>
 check_role(const gateway_state& state, const gateway_call& call) {
   if (call.where->target == endpoint::record_purchase && !state.options.intake)
-    return retry_later(503, "not-ready",
+    return retry_later(503, "unavailable",
                        "This node takes no purchases; another one does.");
   if (call.where->target == endpoint::analytics && !state.options.query)
-    return retry_later(503, "not-ready",
+    return retry_later(503, "unavailable",
                        "This node answers no questions; another one does.");
   return std::nullopt;
 }
