@@ -42,10 +42,11 @@ public:
   /// @returns how many branches changed hands.
   size_t settle() {
     auto next = compute();
+    auto all = names();
     size_t moves = 0;
     size_t i = 0;
     for (auto& [id, owner] : owner_) {
-      auto to = next[i] == no_node ? std::string{} : names()[next[i]];
+      auto to = next[i] == no_node ? std::string{} : all[next[i]];
       moves += owner != to;
       owner = to;
       ++i;
