@@ -314,7 +314,9 @@ BOOST_AUTO_TEST_CASE(an_acknowledgement_that_never_comes_is_a_failure) {
   advance(options.publish_timeout - 1ms);
   BOOST_TEST(broker.in_flight.empty());
   advance(1ms);
-  // A broker that is frozen keeps its connection.
+  // A broker that is frozen keeps its connection. The relay looks a few
+  // milliseconds later.
+  advance(10ms);
   auto ready = ask<readiness>(uut, atom::ready_v);
   BOOST_TEST((ready && *ready && !(*ready)->ready));
   run(1s);
