@@ -98,16 +98,20 @@ test('a revoked key closes the open page within five seconds', async () => {
   const key = (
     await program.run('key', 'create', '--role', 'owner', '--label', 'lent')
   ).trim();
+  // A node reads new keys every two seconds.
+  await eventually(
+    () =>
+      program.ask('/branches', key).then(
+        () => true,
+        () => false,
+      ),
+    'the new key is known',
+  );
   const page = await newPage(browser, program);
   await page.goto(program.http);
-  await eventually(async () => {
-    // A node reads new keys every two seconds.
-    await page.fill('#key', key);
-    await page.click('text=Sign in');
-    return page
-      .waitForSelector('body[data-view=page]', {timeout: 1500})
-      .catch(() => null);
-  }, 'the new key opens the page');
+  await page.fill('#key', key);
+  await page.click('text=Sign in');
+  await settled(page);
   const id = (await program.run('key', 'list'))
     .split('\n')
     .find((x) => x.includes('lent'))
