@@ -198,6 +198,11 @@ broker_link::open(const nats_settings& settings) {
   for (const auto& subject : settings.listen_to)
     if (status = result->listen(subject); status != NATS_OK)
       return nats_error("NATS subscription", status);
+  // Until the server has them, what others send there reaches nobody.
+  status = natsConnection_FlushTimeout(result->connection_,
+                                       in_ms(limits::connect_timeout));
+  if (status != NATS_OK)
+    return nats_error("NATS subscription", status);
   return result;
 }
 
