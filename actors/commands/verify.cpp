@@ -42,28 +42,47 @@ event_id_of(json_document& document, std::string_view payload) {
   return parse_uuid(id->text);
 }
 
-storage::stream_scanner make_scanner(const storage::nats_settings& broker) {
-  return [broker](const storage::stream_visitor& visit) {
-    json_document document;
-    return storage::scan_stream(
-      broker, [&](std::string_view, uint64_t, std::string_view payload) {
-        if (auto id = event_id_of(document, payload))
-          visit(*id, payload);
-      });
-  };
-}
-
-/// Waits for a broker that is just starting, at most `patience`.
-caf::expected<stream_state> find_stream(const storage::nats_settings& broker,
-                                        std::chrono::milliseconds patience) {
+/// Asks a broker that may be starting, or choosing a new leader, until it
+/// answers, at most for `patience`.
+template <class F>
+auto ask_patiently(std::chrono::milliseconds patience, F ask) {
   auto give_up_at = std::chrono::steady_clock::now() + patience;
   for (;;) {
-    auto stream = storage::ensure_stream(broker);
-    if (stream || stream.error() != errc::unavailable
+    auto answer = ask();
+    if (answer
+        || (answer.error() != errc::unavailable
+            && answer.error() != errc::timeout)
         || std::chrono::steady_clock::now() > give_up_at)
-      return stream;
+      return answer;
     std::this_thread::sleep_for(std::chrono::milliseconds{100});
   }
+}
+
+storage::stream_scanner make_scanner(const storage::nats_settings& broker,
+                                     std::chrono::milliseconds patience) {
+  return [broker, patience](
+           const storage::stream_visitor& visit) -> caf::expected<void> {
+    json_document document;
+    bool begun = false;
+    caf::error broken_off;
+    auto scanned = ask_patiently(patience, [&]() -> caf::expected<void> {
+      auto result = storage::scan_stream(
+        broker, [&](std::string_view, uint64_t, std::string_view payload) {
+          begun = true;
+          if (auto id = event_id_of(document, payload))
+            visit(*id, payload);
+        });
+      // What was visited would be counted twice.
+      if (!result && begun) {
+        broken_off = std::move(result.error());
+        return caf::unit;
+      }
+      return result;
+    });
+    if (broken_off)
+      return broken_off;
+    return scanned;
+  };
 }
 
 void print(const storage::verify_report& x) {
@@ -87,7 +106,8 @@ int verify(const parsed_command& command) {
   storage::verify_options options;
   options.wait_max
     = std::chrono::seconds{parse_duration(command.get<std::string>("wait"))};
-  auto stream = find_stream(broker, options.wait_max);
+  auto stream = ask_patiently(
+    options.wait_max, [&broker] { return storage::ensure_stream(broker); });
   if (!stream) {
     std::cerr << "tillstream: " << describe(stream.error()) << std::endl;
     return failed;
@@ -95,7 +115,7 @@ int verify(const parsed_command& command) {
   options.difference_max = command.get<size_t>("differences-max");
   options.progress
     = [](const std::string& step) { std::cout << step << std::endl; };
-  options.scan_stream = make_scanner(broker);
+  options.scan_stream = make_scanner(broker, options.wait_max);
   if (auto created = parse_rfc3339(stream->incarnation))
     options.stream_since = *created;
   auto report = storage::verify(node_settings.oltp_dsn,
