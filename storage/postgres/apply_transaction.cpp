@@ -33,11 +33,20 @@ constexpr statement lock_cursors_sql{"apply_lock_cursors", R"(
    ORDER BY branch_id
      FOR UPDATE)"};
 
+// What `event_log_range` says, written out: a function's plan does not outlive
+// its call, and planning this takes longer than all the rest of a small batch.
 constexpr statement read_context_sql{"apply_read_context", R"(
   SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date - $1::int,
          (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
-         floor, ceiling
-    FROM event_log_range())"};
+         min(substring(bound FROM 'FROM \(''([0-9a-f-]{36})''\)')
+             COLLATE "C")::uuid,
+         max(substring(bound FROM 'TO \(''([0-9a-f-]{36})''\)')
+             COLLATE "C")::uuid
+    FROM (SELECT pg_get_expr(c.relpartbound, c.oid) AS bound
+            FROM pg_inherits i
+            JOIN pg_class c ON c.oid = i.inhrelid
+           WHERE i.inhparent = 'analytics_event_log'::regclass
+             AND NOT i.inhdetachpending) AS bounds)"};
 
 constexpr statement known_events_sql{"apply_known_events", R"(
   SELECT event_id
@@ -176,8 +185,7 @@ constexpr statement write_cursors_sql{"apply_write_cursors", R"(
 
 // -- bounds -------------------------------------------------------------------
 
-/// Messages of one quarantine statement: a message may have a megabyte, and
-/// its hexadecimal form twice that.
+/// Messages of one quarantine statement: each may have a quarter of a megabyte.
 constexpr size_t quarantine_rows_max = 16;
 
 /// Bytes of a message kept in the quarantine; no sale of ours is larger.
@@ -193,9 +201,9 @@ constexpr auto id_ahead_max = std::chrono::hours{24};
 // -- columns ------------------------------------------------------------------
 
 struct sales_columns {
-  array_literal revenue;
-  array_literal items;
-  array_literal purchases;
+  array_of<int64_t> revenue;
+  array_of<int64_t> items;
+  array_of<int64_t> purchases;
 
   void add(const sales_totals& x) {
     revenue.add(x.revenue);
@@ -204,15 +212,8 @@ struct sales_columns {
   }
 };
 
-std::string to_hex(std::string_view bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string result = "\\x";
-  result.reserve(2 + 2 * bytes.size());
-  for (unsigned char c : bytes) {
-    result += digits[c >> 4];
-    result += digits[c & 15];
-  }
-  return result;
+bytes_view to_bytes(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
 /// A reason may quote what came from outside.
@@ -240,6 +241,27 @@ auto value_or_zero(const Map& from, const typename Map::key_type& key) {
 }
 
 } // namespace
+
+/// Messages to be set aside.
+struct apply_transaction::quarantine_columns {
+  text_array incarnations;
+  array_of<int64_t> seqs;
+  text_array branches, subjects, reasons;
+  array_of<bytes_view> raws;
+  size_t count = 0;
+
+  void add(const apply_request& of, const stream_event& what,
+           const std::string& reason) {
+    auto raw = what.raw ? std::string_view{*what.raw} : std::string_view{};
+    incarnations.add(of.stream_incarnation);
+    seqs.add(static_cast<int64_t>(what.stream_seq));
+    branches.add(of.branch_id);
+    subjects.add(event_subject(of.branch_id));
+    reasons.add(printable(reason));
+    raws.add(to_bytes(raw.substr(0, raw_bytes_max)));
+    ++count;
+  }
+};
 
 // -- the course of it ---------------------------------------------------------
 
@@ -290,11 +312,11 @@ std::vector<apply_outcome> apply_transaction::take_outcomes() {
 // -- who may write ------------------------------------------------------------
 
 void apply_transaction::lock_owners() {
-  array_literal branches;
+  text_array branches;
   for (const auto& x : lanes_)
     branches.add(x.request->branch_id);
   std::map<std::string, int64_t> epochs;
-  for (const auto& row : session_.exec(lock_owners_sql, branches.str()))
+  for (const auto& row : session_.exec(lock_owners_sql, branches))
     epochs.emplace(as_text(row[0]), as_int(row[1]));
   keep_lanes(epochs);
 }
@@ -308,11 +330,11 @@ void apply_transaction::keep_lanes(
 }
 
 void apply_transaction::lock_cursors() {
-  array_literal branches;
+  text_array branches;
   for (const auto& x : lanes_)
     branches.add(x.request->branch_id);
   std::map<std::string, branch_cursor> cursors;
-  for (const auto& row : session_.exec(lock_cursors_sql, branches.str()))
+  for (const auto& row : session_.exec(lock_cursors_sql, branches))
     cursors.emplace(as_text(row["branch_id"]), read_cursor(row));
   std::erase_if(lanes_, [&](const lane& x) {
     auto i = cursors.find(x.request->branch_id);
@@ -351,13 +373,13 @@ void apply_transaction::sort_events(look_up mode) {
 }
 
 std::unordered_set<uuid> apply_transaction::known_events() {
-  array_literal ids;
+  array_of<uuid> ids;
   for (const auto& x : lanes_)
     for (const auto& event : x.request->events)
       if (event.reason.empty())
         ids.add(event.event.event_id);
   std::unordered_set<uuid> result;
-  for (const auto& row : session_.exec(known_events_sql, ids.str()))
+  for (const auto& row : session_.exec(known_events_sql, ids))
     result.insert(as_uuid(row[0]));
   return result;
 }
@@ -393,8 +415,11 @@ std::string apply_transaction::why_not(const purchase_event& event) const {
 }
 
 bool apply_transaction::log_events() {
-  array_literal branches, ids, numbers, stream_seqs, outbox_seqs, purchases,
-    days, recorded;
+  text_array branches;
+  array_of<uuid> ids, purchases;
+  array_of<int64_t> numbers, stream_seqs, outbox_seqs;
+  array_of<calendar_day> days;
+  array_of<timestamp> recorded;
   size_t count = 0;
   for (const auto& x : lanes_) {
     for (size_t i = 0; i < x.fresh.size(); ++i) {
@@ -402,7 +427,7 @@ bool apply_transaction::log_events() {
       branches.add(x.request->branch_id);
       ids.add(event.event_id);
       numbers.add(x.request->before.apply_no + static_cast<int64_t>(i) + 1);
-      stream_seqs.add(x.fresh_seqs[i]);
+      stream_seqs.add(static_cast<int64_t>(x.fresh_seqs[i]));
       outbox_seqs.add(event.outbox_seq);
       purchases.add(event.purchase_id);
       days.add(event.when.day);
@@ -412,9 +437,9 @@ bool apply_transaction::log_events() {
   }
   if (count == 0)
     return true;
-  auto result = session_.exec(
-    log_events_sql, branches.str(), ids.str(), numbers.str(), stream_seqs.str(),
-    outbox_seqs.str(), purchases.str(), days.str(), recorded.str());
+  auto result
+    = session_.exec(log_events_sql, branches, ids, numbers, stream_seqs,
+                    outbox_seqs, purchases, days, recorded);
   return static_cast<size_t>(result.affected_rows()) == count;
 }
 
@@ -451,7 +476,9 @@ void apply_transaction::move_cursor(lane& of) const {
 // -- rows of the own branches -------------------------------------------------
 
 void apply_transaction::write_hours() {
-  array_literal branches, days, hours;
+  text_array branches;
+  array_of<calendar_day> days;
+  array_of<timestamp> hours;
   sales_columns sales;
   for (const auto& x : lanes_) {
     for (const auto& [key, totals] : x.outcome.added.hours) {
@@ -461,12 +488,14 @@ void apply_transaction::write_hours() {
       sales.add(totals);
     }
   }
-  session_.exec(write_hours_sql, branches.str(), days.str(), hours.str(),
-                sales.revenue.str(), sales.items.str(), sales.purchases.str());
+  session_.exec(write_hours_sql, branches, days, hours, sales.revenue,
+                sales.items, sales.purchases);
 }
 
 void apply_transaction::write_products() {
-  array_literal branches, days, products, quantities, revenues;
+  text_array branches, products;
+  array_of<calendar_day> days;
+  array_of<int64_t> quantities, revenues;
   for (const auto& x : lanes_) {
     for (const auto& [key, totals] : x.outcome.added.products) {
       branches.add(x.request->branch_id);
@@ -476,12 +505,13 @@ void apply_transaction::write_products() {
       revenues.add(totals.revenue);
     }
   }
-  session_.exec(write_products_sql, branches.str(), days.str(), products.str(),
-                quantities.str(), revenues.str());
+  session_.exec(write_products_sql, branches, days, products, quantities,
+                revenues);
 }
 
 void apply_transaction::write_labels() {
-  array_literal branches, products, names, categories, seqs;
+  text_array branches, products, names, categories;
+  array_of<int64_t> seqs;
   for (const auto& x : lanes_) {
     for (const auto& [product, label] : x.outcome.added.labels) {
       branches.add(x.request->branch_id);
@@ -491,12 +521,14 @@ void apply_transaction::write_labels() {
       seqs.add(label.outbox_seq);
     }
   }
-  session_.exec(write_labels_sql, branches.str(), products.str(), names.str(),
-                categories.str(), seqs.str());
+  session_.exec(write_labels_sql, branches, products, names, categories, seqs);
 }
 
 void apply_transaction::write_loyalty() {
-  array_literal branches, customers, purchases, revenues, last;
+  text_array branches;
+  array_of<uuid> customers;
+  array_of<int64_t> purchases, revenues;
+  array_of<timestamp> last;
   std::map<std::string_view, lane*> by_branch;
   for (auto& x : lanes_) {
     by_branch.emplace(x.request->branch_id, &x);
@@ -508,8 +540,8 @@ void apply_transaction::write_loyalty() {
       last.add(totals.last_purchase_at);
     }
   }
-  auto rows = session_.exec(write_loyalty_sql, branches.str(), customers.str(),
-                            purchases.str(), revenues.str(), last.str());
+  auto rows = session_.exec(write_loyalty_sql, branches, customers, purchases,
+                            revenues, last);
   for (const auto& row : rows)
     by_branch.at(row[0].c_str())
       ->outcome.loyal.emplace(
@@ -520,7 +552,10 @@ void apply_transaction::write_loyalty() {
 // -- distinct customers -------------------------------------------------------
 
 void apply_transaction::write_customers() {
-  array_literal branches, days, customers, minutes;
+  text_array branches;
+  array_of<calendar_day> days;
+  array_of<uuid> customers;
+  array_of<int16_t> minutes;
   std::map<std::string_view, lane*> by_branch;
   for (auto& x : lanes_) {
     by_branch.emplace(x.request->branch_id, &x);
@@ -528,11 +563,11 @@ void apply_transaction::write_customers() {
       branches.add(x.request->branch_id);
       days.add(key.first);
       customers.add(key.second);
-      minutes.add(minute);
+      minutes.add(static_cast<int16_t>(minute));
     }
   }
-  auto rows = session_.exec(write_customers_sql, branches.str(), days.str(),
-                            customers.str(), minutes.str());
+  auto rows
+    = session_.exec(write_customers_sql, branches, days, customers, minutes);
   for (const auto& row : rows)
     book_visit(*by_branch.at(row[0].c_str()), row, false);
 }
@@ -548,14 +583,16 @@ void apply_transaction::write_chain_customers() {
         i->second = {minute, &x};
     }
   }
-  array_literal days, customers, minutes;
+  array_of<calendar_day> days;
+  array_of<uuid> customers;
+  array_of<int16_t> minutes;
   for (const auto& [key, visit] : visits) {
     days.add(key.first);
     customers.add(key.second);
-    minutes.add(visit.first);
+    minutes.add(static_cast<int16_t>(visit.first));
   }
-  auto rows = session_.exec(write_chain_customers_sql, days.str(),
-                            customers.str(), minutes.str());
+  auto rows
+    = session_.exec(write_chain_customers_sql, days, customers, minutes);
   for (const auto& row : rows)
     book_visit(*visits.at({as_day(row[1]), as_uuid(row[0])}).second, row, true);
 }
@@ -581,7 +618,9 @@ void apply_transaction::book_visit(lane& of, const pqxx::row& row,
 // -- totals -------------------------------------------------------------------
 
 void apply_transaction::write_days() {
-  array_literal branches, days, customers, fresh, chain;
+  text_array branches;
+  array_of<calendar_day> days;
+  array_of<int64_t> customers, fresh, chain;
   sales_columns sales;
   for (const auto& x : lanes_) {
     // Every day of a new customer is a day of a sale.
@@ -595,13 +634,15 @@ void apply_transaction::write_days() {
       chain.add(counts.chain);
     }
   }
-  session_.exec(write_days_sql, branches.str(), days.str(), sales.revenue.str(),
-                sales.items.str(), sales.purchases.str(), customers.str(),
-                fresh.str(), chain.str());
+  session_.exec(write_days_sql, branches, days, sales.revenue, sales.items,
+                sales.purchases, customers, fresh, chain);
 }
 
 void apply_transaction::write_minutes() {
-  array_literal branches, days, minutes, customers, chain;
+  text_array branches;
+  array_of<calendar_day> days;
+  array_of<int16_t> minutes;
+  array_of<int64_t> customers, chain;
   sales_columns sales;
   for (const auto& x : lanes_) {
     const auto& out = x.outcome;
@@ -616,61 +657,51 @@ void apply_transaction::write_minutes() {
       auto visits = value_or_zero(out.visits, key);
       branches.add(x.request->branch_id);
       days.add(key.first);
-      minutes.add(key.second);
+      minutes.add(static_cast<int16_t>(key.second));
       sales.add(value_or_zero(out.added.minutes, key));
       customers.add(visits.first);
       chain.add(visits.second);
     }
   }
-  session_.exec(write_minutes_sql, branches.str(), days.str(), minutes.str(),
-                sales.revenue.str(), sales.items.str(), sales.purchases.str(),
-                customers.str(), chain.str());
+  session_.exec(write_minutes_sql, branches, days, minutes, sales.revenue,
+                sales.items, sales.purchases, customers, chain);
 }
 
 // -- quarantine and cursors ---------------------------------------------------
 
 void apply_transaction::write_quarantine() {
-  array_literal incarnations, seqs, branches, subjects, reasons, raws;
-  size_t count = 0;
-  auto flush = [&] {
-    if (count > 0)
-      session_.exec(write_quarantine_sql, incarnations.str(), seqs.str(),
-                    branches.str(), subjects.str(), reasons.str(), raws.str());
-    incarnations = seqs = branches = subjects = reasons = raws
-      = array_literal{};
-    count = 0;
-  };
+  quarantine_columns rows;
   for (const auto& x : lanes_) {
     for (const auto& [what, reason] : x.refused) {
-      auto raw = what->raw ? std::string_view{*what->raw} : std::string_view{};
-      incarnations.add(x.request->stream_incarnation);
-      seqs.add(what->stream_seq);
-      branches.add(x.request->branch_id);
-      subjects.add(event_subject(x.request->branch_id));
-      reasons.add(printable(reason));
-      raws.add(to_hex(raw.substr(0, raw_bytes_max)));
-      if (++count == quarantine_rows_max)
-        flush();
+      rows.add(*x.request, *what, reason);
+      if (rows.count == quarantine_rows_max)
+        write_quarantine(std::exchange(rows, quarantine_columns{}));
     }
   }
-  flush();
+  if (rows.count > 0)
+    write_quarantine(rows);
+}
+
+void apply_transaction::write_quarantine(const quarantine_columns& x) {
+  session_.exec(write_quarantine_sql, x.incarnations, x.seqs, x.branches,
+                x.subjects, x.reasons, x.raws);
 }
 
 void apply_transaction::write_cursors() {
-  array_literal branches, incarnations, stream_seqs, outbox_seqs, numbers,
-    recorded;
+  text_array branches, incarnations;
+  array_of<int64_t> stream_seqs, outbox_seqs, numbers;
+  array_of<timestamp> recorded;
   for (const auto& x : lanes_) {
     const auto& cursor = x.outcome.cursor;
     branches.add(x.request->branch_id);
     incarnations.add(cursor.stream_incarnation);
-    stream_seqs.add(cursor.stream_seq);
+    stream_seqs.add(static_cast<int64_t>(cursor.stream_seq));
     outbox_seqs.add(cursor.outbox_seq);
     numbers.add(cursor.apply_no);
     recorded.add(cursor.recorded_at);
   }
-  session_.exec(write_cursors_sql, branches.str(), incarnations.str(),
-                stream_seqs.str(), outbox_seqs.str(), numbers.str(),
-                recorded.str());
+  session_.exec(write_cursors_sql, branches, incarnations, stream_seqs,
+                outbox_seqs, numbers, recorded);
 }
 
 } // namespace tillstream::storage::postgres

@@ -50,6 +50,8 @@ private:
     std::vector<std::pair<const stream_event*, std::string>> refused;
   };
 
+  struct quarantine_columns;
+
   /// What holds for the whole transaction.
   struct context {
     /// First day of which minutes are kept.
@@ -85,6 +87,7 @@ private:
   void write_days();
   void write_minutes();
   void write_quarantine();
+  void write_quarantine(const quarantine_columns& x);
   void write_cursors();
 
   /// Books a row that RETURNING gave: a new first visit, or one that moved.

@@ -37,11 +37,13 @@ constexpr const char* begin_with_id = "BEGIN; SELECT pg_current_xact_id()";
 constexpr statement claim{"claim_purchases", R"(
   SELECT pg_try_advisory_xact_lock(k) AND pg_try_advisory_xact_lock(r),
          nextval('outbox_seq'),
-         floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
-  FROM unnest($1::bigint[], $2::bigint[]) AS u (k, r))"};
+         CASE WHEN no = 1
+           THEN floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+         END
+  FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS u (k, r, no))"};
 
 // A statement of its own: its snapshot is younger than the locks, so it sees
-// what their last holders committed.
+// what their last holders committed. Of most purchases there is nothing to see.
 constexpr statement look_up{"look_up_purchases", R"(
   SELECT u.no, r.purchase_id AS receipt_holder,
          c.customer_id IS NOT NULL AS customer_known,
@@ -56,7 +58,9 @@ constexpr statement look_up{"look_up_purchases", R"(
                        AND p.idempotency_key = u.idempotency_key
   LEFT JOIN purchases r ON r.branch_id = u.branch_id
                        AND r.receipt_id = u.receipt_id
-  LEFT JOIN customers c ON c.customer_id = u.customer_id)"};
+  LEFT JOIN customers c ON c.customer_id = u.customer_id
+  WHERE p.purchase_id IS NOT NULL OR r.purchase_id IS NOT NULL
+     OR c.customer_id IS NOT NULL)"};
 
 // Another writer may make the same customer known right now: then this waits
 // for its commit, and the row does not come back. In the order of ids, so that
@@ -81,12 +85,12 @@ constexpr statement write_purchases{"write_purchases", R"(
       total_minor, currency, items_count, occurred_at, recorded_at,
       business_day, business_hour, business_minute)
     SELECT branch_id, purchase_id, event_id, outbox_seq, idempotency_key,
-           decode(fingerprint, 'hex'), receipt_id, cashier_id, pos_id,
+           fingerprint, receipt_id, cashier_id, pos_id,
            customer_id, new_customer, total_minor, $2, items_count,
            occurred_at, $1::timestamptz, business_day, business_hour,
            business_minute
     FROM unnest($4::text[], $5::uuid[], $6::uuid[], $7::bigint[], $8::uuid[],
-                $9::text[], $10::text[], $11::text[], $12::text[],
+                $9::bytea[], $10::text[], $11::text[], $12::text[],
                 $13::uuid[], $14::boolean[], $15::bigint[], $16::integer[],
                 $17::timestamptz[], $18::date[], $19::timestamptz[],
                 $20::smallint[])
@@ -145,20 +149,34 @@ struct part_result {
 /// The columns of `write_purchases`.
 struct sale_columns {
   explicit sale_columns(size_t rows)
-    : branch(rows * 16),
-      payload(rows * 2048),
+    : payload(rows * 2048),
       line_branch(rows * 64),
-      line_purchase(rows * 160),
+      line_purchase(rows * 128),
       line_name(rows * 128) {
     // nop
   }
 
-  array_literal made_customer;
-  array_literal branch, purchase_id, event_id, seq, key, fingerprint, receipt,
-    cashier, pos, customer, new_customer, total, items_count, occurred_at, day,
-    hour, minute, payload;
-  array_literal line_branch, line_purchase, line_no, line_product, line_name,
-    line_price;
+  array_of<uuid> made_customer;
+  text_array branch;
+  array_of<uuid> purchase_id, event_id;
+  array_of<int64_t> seq;
+  array_of<uuid> key;
+  array_of<bytes_view> fingerprint;
+  text_array receipt, cashier, pos;
+  array_of<uuid> customer;
+  array_of<bool> new_customer;
+  array_of<int64_t> total;
+  array_of<int32_t> items_count;
+  array_of<timestamp> occurred_at;
+  array_of<calendar_day> day;
+  array_of<timestamp> hour;
+  array_of<int16_t> minute;
+  text_array payload;
+  text_array line_branch;
+  array_of<uuid> line_purchase;
+  array_of<int16_t> line_no;
+  text_array line_product, line_name;
+  array_of<int64_t> line_price;
 
   void add(const new_sale& x) {
     const auto& wanted = *x.wanted;
@@ -169,7 +187,7 @@ struct sale_columns {
     event_id.add(x.row.event_id);
     seq.add(x.seq);
     key.add(wanted.idempotency_key);
-    fingerprint.add(to_hex(wanted.fingerprint));
+    fingerprint.add(wanted.fingerprint);
     receipt.add(wanted.receipt_id);
     cashier.add(wanted.cashier_id);
     pos.add(wanted.pos_id);
@@ -180,20 +198,20 @@ struct sale_columns {
     occurred_at.add(x.row.occurred_at);
     day.add(x.when.day);
     hour.add(x.when.hour);
-    minute.add(x.when.minute);
+    minute.add(static_cast<int16_t>(x.when.minute));
     payload.add(*x.payload);
     add_lines(x);
   }
 
 private:
   void add_lines(const new_sale& x) {
-    int number = 0;
+    int16_t number = 0;
     for (const auto& item : x.wanted->items) {
       line_branch.add(x.wanted->branch_id);
       line_purchase.add(x.row.purchase_id);
       line_no.add(++number);
       line_product.add(item.product_id);
-      line_name.add(item.name);
+      line_name.add_or_null(item.name);
       line_price.add(item.unit_price);
     }
   }
@@ -529,14 +547,14 @@ postgres_purchase_store::transact(const call& c, positions part,
 
 claimed_batch
 postgres_purchase_store::claim_locks(const call& c, positions part) {
-  array_literal keys;
-  array_literal receipts;
+  array_of<int64_t> keys;
+  array_of<int64_t> receipts;
   for (auto i : part) {
     keys.add(key_lock(*c.batch[i]));
     receipts.add(receipt_lock(*c.batch[i]));
   }
   claimed_batch result;
-  auto rows = db_->exec(claim, keys.str(), receipts.str());
+  auto rows = db_->exec(claim, keys, receipts);
   size_t i = 0;
   for (auto row : rows) {
     auto at = part[i++];
@@ -551,19 +569,18 @@ postgres_purchase_store::claim_locks(const call& c, positions part) {
 
 std::vector<lookup_row>
 postgres_purchase_store::look_up_rows(const claimed_batch& claimed) {
-  array_literal branches;
-  array_literal keys;
-  array_literal receipts;
-  array_literal customers;
+  text_array branches;
+  array_of<uuid> keys;
+  text_array receipts;
+  array_of<uuid> customers;
   for (const auto& x : claimed.purchases) {
     branches.add(x.wanted->branch_id);
     keys.add(x.wanted->idempotency_key);
     receipts.add(x.wanted->receipt_id);
-    customers.add(x.wanted->user_id);
+    customers.add_or_null(x.wanted->user_id);
   }
   std::vector<lookup_row> result(claimed.purchases.size());
-  for (auto row : db_->exec(look_up, branches.str(), keys.str(), receipts.str(),
-                            customers.str())) {
+  for (auto row : db_->exec(look_up, branches, keys, receipts, customers)) {
     auto i = static_cast<size_t>(as_int(row["no"])) - 1;
     auto& x = result.at(i);
     x.customer_known = as_bool(row["customer_known"]);
@@ -654,10 +671,10 @@ void postgres_purchase_store::settle_customers(
       first.emplace(*x.wanted->user_id, &x);
   if (first.empty())
     return;
-  array_literal ids;
+  array_of<uuid> ids;
   for (const auto& [id, sale] : first)
     ids.add(id);
-  for (auto row : db_->exec(make_customers_known, ids.str(), now))
+  for (auto row : db_->exec(make_customers_known, ids, now))
     first.at(as_uuid(row[0]))->row.new_customer = true;
 }
 
@@ -671,14 +688,11 @@ void postgres_purchase_store::write_sales(const call& c,
     x.add(sale);
   }
   db_->exec(write_purchases, now, c.reference.shops->currency.code,
-            x.made_customer.str(), x.branch.str(), x.purchase_id.str(),
-            x.event_id.str(), x.seq.str(), x.key.str(), x.fingerprint.str(),
-            x.receipt.str(), x.cashier.str(), x.pos.str(), x.customer.str(),
-            x.new_customer.str(), x.total.str(), x.items_count.str(),
-            x.occurred_at.str(), x.day.str(), x.hour.str(), x.minute.str(),
-            x.payload.str(), x.line_branch.str(), x.line_purchase.str(),
-            x.line_no.str(), x.line_product.str(), x.line_name.str(),
-            x.line_price.str());
+            x.made_customer, x.branch, x.purchase_id, x.event_id, x.seq, x.key,
+            x.fingerprint, x.receipt, x.cashier, x.pos, x.customer,
+            x.new_customer, x.total, x.items_count, x.occurred_at, x.day,
+            x.hour, x.minute, x.payload, x.line_branch, x.line_purchase,
+            x.line_no, x.line_product, x.line_name, x.line_price);
 }
 
 } // namespace

@@ -10,6 +10,9 @@ namespace tillstream::storage::postgres {
 
 namespace {
 
+/// How long a plan is kept: new ones take about two milliseconds a session.
+constexpr auto plan_age_max = std::chrono::seconds{1};
+
 /// A dead peer is noticed within a statement's time-out, also while we wait
 /// for an answer: keepalives when nothing is in flight, the user time-out when
 /// something is.
@@ -82,7 +85,8 @@ failure classify_sqlstate(const std::string& sqlstate) {
 
 session::session(const std::string& dsn, const session_options& options)
   : connection_(with_defaults(dsn, options)),
-    tx_(connection_) {
+    tx_(connection_),
+    pinned_plans_(options.pinned_plans) {
 #if PQXX_VERSION_MAJOR < 7
   // libpqxx 6 connects again in silence, and with that loses our settings and
   // an open transaction. Deprecated, as libpqxx 7 has no such trap.
@@ -99,6 +103,18 @@ void session::prepare(const statement& what) {
     return;
   connection_.prepare(what.name, what.sql);
   prepared_.insert(what.name);
+}
+
+void session::renew_plans() {
+  if (!pinned_plans_)
+    return;
+  ++runs_;
+  auto now = std::chrono::steady_clock::now();
+  if (runs_ < renew_at_run_ && now < renew_at_)
+    return;
+  tx_.exec("DISCARD PLANS");
+  renew_at_run_ = runs_ + runs_ / 8 + 1;
+  renew_at_ = now + plan_age_max;
 }
 
 // -- transaction --------------------------------------------------------------

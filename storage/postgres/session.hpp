@@ -4,15 +4,20 @@
 #include "messages/limits.hpp"
 #include "messages/time.hpp"
 #include "messages/uuid.hpp"
+#include "storage/postgres/array_param.hpp"
 
 #include <caf/error.hpp>
 #include <caf/expected.hpp>
 
+#include <pqxx/version>
+
+#if PQXX_VERSION_MAJOR < 7
+#include <pqxx/binarystring>
+#endif
 #include <pqxx/connection>
 #include <pqxx/except>
 #include <pqxx/nontransaction>
 #include <pqxx/result>
-#include <pqxx/version>
 
 #include <chrono>
 #include <cstdint>
@@ -47,9 +52,14 @@ struct session_options {
   std::chrono::milliseconds lock_timeout = limits::lock_timeout;
   std::chrono::milliseconds idle_in_transaction_timeout
     = limits::idle_in_transaction_timeout;
-  /// For statements that join arrays with big tables: always by index, planned
-  /// once. A plan made while a table was empty must not stay a sequential scan
-  /// until the next ANALYZE.
+  /// For statements that look rows of big tables up: always by index, and
+  /// planned seldom. A plan that is kept was made for the tables of its time:
+  /// on an empty one every index looks equally good, and the wrong one then
+  /// reads a whole branch for each row (measured: ten times slower after
+  /// 10,000 purchases). So plans are made anew as the tables may have grown:
+  /// with each eighth more statements than there were before, and once a
+  /// second. Planning at each run instead takes a quarter of what a
+  /// batch of 64 purchases costs the server (benchmarks/LOG.md).
   bool pinned_plans = false;
 };
 
@@ -75,10 +85,11 @@ public:
   session& operator=(const session&) = delete;
 
   /// Runs a prepared statement. Arguments: strings, integers, bool,
-  /// `std::optional` of these (empty: NULL), uuid, timestamp.
+  /// `std::optional` of these (empty: NULL), uuid, timestamp, array_of.
   template <class... Ts>
   pqxx::result exec(const statement& what, const Ts&... xs) {
     prepare(what);
+    renew_plans();
 #if PQXX_VERSION_MAJOR >= 7
     return tx_.exec(pqxx::prepped{what.name}, pqxx::params{to_param(xs)...});
 #else
@@ -99,6 +110,9 @@ public:
 
 private:
   void prepare(const statement& what);
+
+  /// Drops plans that may have outlived the tables they were made for.
+  void renew_plans();
 
   static const std::string& to_param(const std::string& x) {
     return x;
@@ -121,6 +135,14 @@ private:
   static std::string to_param(calendar_day x) {
     return tillstream::to_string(x);
   }
+  /// In binary form.
+  static auto to_param(const array_param& x) {
+#if PQXX_VERSION_MAJOR >= 7
+    return pqxx::binary_cast(x.data());
+#else
+    return pqxx::binarystring{x.data().data(), x.data().size()};
+#endif
+  }
   template <class T>
   requires std::is_integral_v<T>
   static std::string to_param(T x) {
@@ -139,6 +161,10 @@ private:
   // Begins and ends nothing by itself: `transaction` does, in plain sight.
   pqxx::nontransaction tx_;
   std::unordered_set<std::string_view> prepared_;
+  bool pinned_plans_;
+  uint64_t runs_ = 0;
+  uint64_t renew_at_run_ = 1;
+  std::chrono::steady_clock::time_point renew_at_;
 };
 
 using session_ptr = std::unique_ptr<session>;
