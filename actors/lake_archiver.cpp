@@ -67,7 +67,7 @@ load(lake_archiver_state& state, const lake_segment& segment) {
   std::vector<uuid> ids;
   for (auto& x : *entries)
     ids.push_back(x.event_id);
-  auto payloads = state.outbox->payloads(ids);
+  auto payloads = state.outbox->payloads(segment.branch_id, ids);
   if (!payloads)
     return payloads.error();
   return group(*entries, std::move(*payloads));

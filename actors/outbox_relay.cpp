@@ -31,6 +31,9 @@ constexpr std::string_view log_broker_back = "relay-broker-back";
 constexpr std::string_view log_refused = "relay-publish-failed";
 constexpr std::string_view log_republish = "relay-republish";
 
+/// How many times as long as a count of the backlog took the next one waits.
+constexpr int backlog_rest = 50;
+
 /// Shortest wait for a `tick`.
 constexpr auto tick_min = std::chrono::milliseconds{5};
 
@@ -114,9 +117,16 @@ read_page(self_pointer self, int64_t from, bool tell = false) {
   return to;
 }
 
+/// Counts what waits; a count that takes long, as with a broker that was away
+/// for hours, is made seldom.
 void measure_backlog(self_pointer self) {
   auto& state = self->state;
+  auto began = self->clock().now();
+  if (began < state.backlog_at)
+    return;
   auto backlog = state.store->backlog(state.floor);
+  auto ended = self->clock().now();
+  state.backlog_at = ended + (ended - began) * backlog_rest;
   if (!backlog) {
     lose_store(self, backlog.error());
     return;
@@ -141,17 +151,17 @@ void poll(self_pointer self) {
 /// Marks what the broker has. @returns false when the session is lost.
 bool mark(self_pointer self) {
   auto& state = self->state;
-  auto ids = state.queue->marks(state.options.mark_max);
-  if (ids.empty())
+  auto marks = state.queue->marks(state.options.mark_max);
+  if (marks.empty())
     return true;
   if (!open_store(self))
     return false;
-  if (auto done = state.store->mark_sent(ids); !done) {
+  if (auto done = state.store->mark_sent(marks); !done) {
     lose_store(self, done.error());
     return false;
   }
-  state.queue->marked(ids.size());
-  stats().marked.add(ids.size());
+  state.queue->marked(marks.size());
+  stats().marked.add(marks.size());
   return true;
 }
 

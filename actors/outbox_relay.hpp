@@ -91,6 +91,8 @@ struct outbox_relay_state {
   int64_t scan_from = 0;
 
   time_point poll_at;
+  /// When the backlog may be counted again.
+  time_point backlog_at;
 
   /// While the broker is away: when to try again.
   std::optional<time_point> paused_until;

@@ -152,14 +152,15 @@ size_t relay_queue::fail_overdue(time_point deadline, time_point now) {
 
 // -- marking ------------------------------------------------------------------
 
-std::vector<uuid> relay_queue::marks(size_t count) const {
-  std::vector<uuid> ids;
+std::vector<storage::outbox_mark> relay_queue::marks(size_t count) const {
+  std::vector<storage::outbox_mark> result;
+  result.reserve(std::min(count, marks_.size()));
   for (auto& [seq, event_id] : marks_) {
-    if (ids.size() == count)
+    if (result.size() == count)
       break;
-    ids.push_back(event_id);
+    result.push_back({seq, event_id});
   }
-  return ids;
+  return result;
 }
 
 void relay_queue::marked(size_t count) {

@@ -3,6 +3,7 @@
 #include "actors/backoff.hpp"
 #include "messages/purchase.hpp"
 #include "messages/uuid.hpp"
+#include "storage/outbox_store.hpp"
 
 #include <caf/actor_clock.hpp>
 #include <caf/timespan.hpp>
@@ -102,7 +103,7 @@ public:
   // -- marking ------------------------------------------------------------
 
   /// The first `count` events to be marked SENT.
-  std::vector<uuid> marks(size_t count) const;
+  std::vector<storage::outbox_mark> marks(size_t count) const;
 
   size_t marks() const {
     return marks_.size();

@@ -25,6 +25,13 @@ struct outbox_floor {
   int64_t generation = 0;
 };
 
+/// An event that the broker has.
+struct outbox_mark {
+  int64_t seq = 0;
+  /// Says in which day's partition to look.
+  uuid event_id;
+};
+
 struct outbox_backlog {
   /// Rows in status NEW, counted from the floor up to 1,000,000.
   int64_t rows = 0;
@@ -45,28 +52,26 @@ public:
   /// Reads up to `limit` rows in status NEW from `floor` on, in order of
   /// `seq`, and moves the floor up where that is safe. A fresh `outbox_floor`
   /// starts where the relays before it came to.
-  virtual caf::expected<std::vector<outbox_note>> poll(outbox_floor& floor,
-                                                       size_t limit)
-    = 0;
+  virtual caf::expected<std::vector<outbox_note>>
+  poll(outbox_floor& floor, size_t limit) = 0;
 
   /// Reads up to `limit` rows in status NEW with `seq >= from_seq`, in order of
   /// `seq`, wherever the floor is. For a gap further up; `poll` is what finds
   /// everything.
-  virtual caf::expected<std::vector<outbox_note>> page(int64_t from_seq,
-                                                       size_t limit)
-    = 0;
+  virtual caf::expected<std::vector<outbox_note>>
+  page(int64_t from_seq, size_t limit) = 0;
 
   /// Marks rows SENT with the database's time, in one transaction.
-  virtual caf::expected<void> mark_sent(const std::vector<uuid>& event_ids) = 0;
+  virtual caf::expected<void> mark_sent(const std::vector<outbox_mark>& events)
+    = 0;
 
   virtual caf::expected<outbox_backlog> backlog(const outbox_floor& floor) = 0;
 
   /// The broker forgot: puts the branch's rows with `seq > after_seq` that are
   /// SENT back to NEW, with a higher `publish_round`.
   /// @returns how many.
-  virtual caf::expected<int64_t> republish(const std::string& branch_id,
-                                           int64_t after_seq)
-    = 0;
+  virtual caf::expected<int64_t>
+  republish(const std::string& branch_id, int64_t after_seq) = 0;
 
   /// Events of a branch that were committed at or after `since`, as notes
   /// without payload, in order of `seq`, at most `limit`. A shard that starts
@@ -74,10 +79,11 @@ public:
   virtual caf::expected<std::vector<outbox_note>>
   recent(const std::string& branch_id, timestamp since, size_t limit) = 0;
 
-  /// The payloads of these events, in the order asked, for the lake; empty
-  /// strings where the row is gone.
+  /// The payloads of these events of a branch, in the order asked, for the
+  /// lake; empty strings where the row is gone.
   virtual caf::expected<std::vector<std::string>>
-  payloads(const std::vector<uuid>& event_ids) = 0;
+  payloads(const std::string& branch_id, const std::vector<uuid>& event_ids)
+    = 0;
 };
 
 using outbox_store_ptr = std::unique_ptr<outbox_store>;

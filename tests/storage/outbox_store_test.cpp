@@ -44,10 +44,10 @@ struct fixture {
   }
 
   void mark(const std::vector<outbox_note>& notes) {
-    std::vector<uuid> ids;
+    std::vector<outbox_mark> marks;
     for (const auto& x : notes)
-      ids.push_back(x.event_id);
-    must(outbox->mark_sent(ids));
+      marks.push_back({x.seq, x.event_id});
+    must(outbox->mark_sent(marks));
   }
 
   int64_t count(const std::string& condition) {
@@ -130,13 +130,16 @@ BOOST_FIXTURE_TEST_CASE(rows_are_fetched_by_number_in_order, fixture) {
 
 BOOST_FIXTURE_TEST_CASE(payloads_come_in_the_order_asked, fixture) {
   auto sold = sell(3);
-  auto found = must(
-    outbox->payloads({sold[2].event_id, make.new_id(), sold[0].event_id}));
+  auto other = sell(1, "branch-2");
+  auto found = must(outbox->payloads(
+    "branch-1", {sold[2].event_id, make.new_id(), sold[0].event_id}));
   BOOST_REQUIRE(found.size() == 3u);
   BOOST_TEST(found[0] == *sold[2].payload);
   BOOST_TEST(found[1] == "");
   BOOST_TEST(found[2] == *sold[0].payload);
-  BOOST_TEST(must(outbox->payloads({})).empty());
+  BOOST_TEST(must(outbox->payloads("branch-1", {other[0].event_id}))
+             == std::vector<std::string>{""});
+  BOOST_TEST(must(outbox->payloads("branch-1", {})).empty());
 }
 
 BOOST_FIXTURE_TEST_CASE(recent_events_are_those_of_the_branch_since_then,
@@ -169,7 +172,7 @@ BOOST_FIXTURE_TEST_CASE(a_row_is_marked_once, fixture) {
   BOOST_TEST(text(*psql, "SELECT min(sent_at) FROM outbox_events") == first);
   BOOST_TEST(count("status = 'SENT' AND sent_at IS NOT NULL") == 4);
   must(outbox->mark_sent({}));
-  must(outbox->mark_sent({make.new_id()}));
+  must(outbox->mark_sent({{1'000'000, make.new_id()}}));
 }
 
 BOOST_FIXTURE_TEST_CASE(marking_touches_no_index_and_scans_no_table, fixture) {
@@ -184,6 +187,10 @@ BOOST_FIXTURE_TEST_CASE(marking_touches_no_index_and_scans_no_table, fixture) {
   BOOST_TEST(eventually([&] { return sum("n_tup_upd") == 800; }));
   BOOST_TEST(sum("n_tup_hot_upd") == 800);
   BOOST_TEST(sum("seq_scan") == 0);
+  // Reading the day for each event would be 280,000.
+  BOOST_TEST(number(*psql, "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes "
+                           "WHERE relname LIKE 'outbox_events_%'")
+             < 10'000);
 }
 
 BOOST_FIXTURE_TEST_CASE(the_backlog_counts_what_waits, fixture) {
@@ -344,5 +351,6 @@ BOOST_FIXTURE_TEST_CASE(a_lost_session_is_unavailable, fixture) {
   auto found = outbox->poll(floor, 10);
   BOOST_REQUIRE(!found);
   BOOST_TEST((found.error() == errc::unavailable));
-  BOOST_TEST((outbox->mark_sent({make.new_id()}).error() == errc::unavailable));
+  BOOST_TEST(
+    (outbox->mark_sent({{1, make.new_id()}}).error() == errc::unavailable));
 }

@@ -112,12 +112,13 @@ public:
     return result;
   }
 
-  caf::expected<void> mark_sent(const std::vector<uuid>& event_ids) override {
+  caf::expected<void>
+  mark_sent(const std::vector<storage::outbox_mark>& events) override {
     if (table_.down)
       return away();
-    table_.updates.push_back(event_ids.size());
-    for (auto& id : event_ids)
-      if (auto x = table_.find(id))
+    table_.updates.push_back(events.size());
+    for (auto& event : events)
+      if (auto x = table_.find(event.event_id))
         x->sent = true;
     return caf::unit;
   }
@@ -158,7 +159,7 @@ public:
   }
 
   caf::expected<std::vector<std::string>>
-  payloads(const std::vector<uuid>& event_ids) override {
+  payloads(const std::string&, const std::vector<uuid>& event_ids) override {
     if (table_.down)
       return away();
     std::vector<std::string> result;
