@@ -376,7 +376,8 @@ void lose_memory(self_pointer self) {
   stats().reloads.add();
   state.at = phase::loading;
   state.busy = work::none;
-  state.batch.clear();
+  state.batch.reset();
+  state.batch_replies.clear();
   state.inbox->close();
   state.open_asked = false;
   state.stream.reset();
@@ -717,15 +718,15 @@ void settle_backlog(aggregate_shard_state& state,
   // Those set aside by the store itself are not told one by one: then only
   // the really new ones are known to be applied.
   int64_t unreadable = 0;
-  for (const auto& x : state.batch)
-    unreadable += x.event.reason.empty() ? 0 : 1;
+  for (const auto& x : state.batch->events)
+    unreadable += x.reason.empty() ? 0 : 1;
   auto all_known = outcome.quarantined == unreadable;
   std::unordered_set<uuid> fresh{outcome.applied.begin(),
                                  outcome.applied.end()};
   auto now = state.options.now();
-  for (const auto& x : state.batch) {
-    const auto& event = x.event.event;
-    if (!x.event.reason.empty())
+  for (const auto& x : state.batch->events) {
+    const auto& event = x.event;
+    if (!x.reason.empty())
       continue;
     auto is_fresh = fresh.count(event.event_id) > 0;
     if (is_fresh)
@@ -746,11 +747,9 @@ void applied(self_pointer self, const apply_outcome& outcome) {
   if (outcome.quarantined > 0)
     log::warning(log_quarantined, {{"branch", branch_of(self)},
                                    {"events", outcome.quarantined}});
-  std::vector<std::string> replies;
-  for (auto& x : state.batch)
-    replies.push_back(std::move(x.reply));
-  state.inbox->settle(state.batch.size());
-  state.batch.clear();
+  auto replies = std::exchange(state.batch_replies, {});
+  state.inbox->settle(replies.size());
+  state.batch.reset();
   state.busy = work::none;
   state.questions_first = true;
   state.open_wait->reset();
@@ -769,7 +768,7 @@ void apply_answered(self_pointer self, const apply_outcome& outcome) {
     self->quit(caf::make_error(errc::not_owner, branch_of(self)));
     return;
   }
-  auto expected = state.batch.back().event.stream_seq;
+  auto expected = state.batch->events.back().stream_seq;
   if (!outcome.owned || outcome.cursor.stream_seq != expected) {
     log::warning(log_unexpected, {{"branch", branch_of(self)},
                                   {"stream_seq", outcome.cursor.stream_seq},
@@ -783,19 +782,25 @@ void apply_answered(self_pointer self, const apply_outcome& outcome) {
 /// Sends the next events to the AGGREGATE WRITER.
 void apply_next(self_pointer self) {
   auto& state = self->state;
-  assert(state.busy == work::none && state.batch.empty());
-  state.batch = state.inbox->next_batch(state.options.batch_max);
+  assert(state.busy == work::none && state.batch == nullptr);
+  auto messages = state.inbox->next_batch(state.options.batch_max);
   auto request = std::make_shared<apply_request>();
   request->branch_id = branch_of(self);
   request->epoch = state.options.epoch;
   request->before = state.memory->cursor();
   request->stream_incarnation = request->before.stream_incarnation;
-  for (const auto& x : state.batch)
-    request->events.push_back(x.event);
+  request->events.reserve(messages.size());
+  state.batch_replies.reserve(messages.size());
+  for (auto& x : messages) {
+    request->events.push_back(std::move(x.event));
+    state.batch_replies.push_back(std::move(x.reply));
+  }
+  state.batch = std::move(request);
   state.busy = work::applying;
+  state.apply_at = now_of(self) + state.options.gather;
   self
     ->request(state.options.writer, limits::apply_answer_max, atom::apply_v,
-              apply_request_ptr{std::move(request)})
+              state.batch)
     .then([self](const apply_outcome_ptr& x) { apply_answered(self, *x); },
           [self](caf::error& err) {
             log::warning(log_apply_failed, {{"branch", branch_of(self)},
@@ -806,8 +811,22 @@ void apply_next(self_pointer self) {
 
 // -- what to do next ----------------------------------------------------------
 
+/// Tells whether a few events should wait for more; a `tick` comes when they
+/// have waited.
+bool gathers(self_pointer self) {
+  auto& state = self->state;
+  auto now = now_of(self);
+  // Small credit must not wait for what cannot come.
+  auto enough = std::min(state.options.gather_max, state.options.fetch_max / 2);
+  if (now >= state.apply_at || state.inbox->size() >= enough)
+    return false;
+  if (!std::exchange(state.gathering, true))
+    self->scheduled_send(self, state.apply_at, atom::tick_v);
+  return true;
+}
+
 bool apply_if_any(self_pointer self) {
-  if (self->state.inbox->empty())
+  if (self->state.inbox->empty() || gathers(self))
     return false;
   apply_next(self);
   return true;
@@ -946,6 +965,8 @@ bool is_idle(const aggregate_shard_state& state) {
 
 void tick(self_pointer self) {
   auto& state = self->state;
+  // Whatever this one came for: if events still gather, they ask again.
+  state.gathering = false;
   expire_questions(self);
   expire_waiters(self);
   // Other ticks come for a deadline; this one comes in turn.

@@ -55,6 +55,12 @@ struct aggregate_shard_options {
   /// Events of one apply.
   size_t batch_max = limits::shard_batch_max;
 
+  /// How long events gather between the beginnings of two applies, as long as
+  /// fewer than `gather_max` wait. A transaction of the aggregates costs as
+  /// much as a few dozen events do; a sale after a quiet moment goes at once.
+  caf::timespan gather = caf::timespan{0};
+  size_t gather_max = 250;
+
   /// Rows of all chunks.
   size_t chunk_rows_max = limits::shard_chunk_rows_max;
 
@@ -137,7 +143,14 @@ struct aggregate_shard_state {
   caf::timespan stall_wait = limits::stall_min;
 
   // -- applying
-  std::vector<branch_inbox::message> batch;
+  /// What the AGGREGATE WRITER has; null: nothing.
+  apply_request_ptr batch;
+  /// Where to acknowledge its events.
+  std::vector<std::string> batch_replies;
+  /// Not before this, while few events wait.
+  time_point apply_at;
+  /// A `tick` comes then.
+  bool gathering = false;
   /// Whether the next work is a question's, if there is any.
   bool questions_first = false;
 

@@ -55,6 +55,8 @@ struct fixture : tests::actor_fixture {
     options.fetch_max = 8;
     options.notes_max = outbox->page;
     options.seed = 1;
+    options.gather = gather;
+    options.gather_max = 3;
     shard = sys.spawn(aggregate_shard, options);
     self->monitor(shard);
     settle();
@@ -147,6 +149,7 @@ struct fixture : tests::actor_fixture {
   outbox_relay_actor relay_actor;
   aggregate_shard_actor shard;
   uint64_t consumer_seq = 0;
+  caf::timespan gather{0};
 };
 
 } // namespace
@@ -178,6 +181,23 @@ BOOST_AUTO_TEST_CASE(events_are_applied_in_order_and_acknowledged_afterwards) {
   writer->hold = false;
   BOOST_TEST(stream->acked.size() == 3u);
   check_applied({a, b, c});
+}
+
+BOOST_AUTO_TEST_CASE(a_few_events_gather_between_two_applies) {
+  gather = 20ms;
+  start();
+  auto a = make(), b = make(), c = make();
+  deliver({a}); // After a quiet moment: at once.
+  BOOST_TEST(tables->applied(id).size() == 1u);
+  deliver({b});
+  advance_in_steps(10ms, 5ms);
+  deliver({c});
+  BOOST_TEST(tables->applied(id).size() == 1u);
+  advance_in_steps(10ms, 5ms);
+  BOOST_TEST(tables->applied(id).size() == 3u);
+  auto many = std::vector{make(), make(), make()};
+  deliver(many); // Enough not to wait.
+  check_applied({a, b, c, many[0], many[1], many[2]});
 }
 
 BOOST_AUTO_TEST_CASE(a_restart_goes_on_behind_the_cursor) {
