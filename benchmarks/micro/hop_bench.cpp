@@ -1,0 +1,42 @@
+#include "benchmarks/micro/allocations.hpp"
+
+#include "actors/system_config.hpp"
+#include "messages/interfaces.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
+
+#include <chrono>
+#include <cstdlib>
+
+namespace tillstream::bench {
+
+namespace {
+
+query_actor::behavior_type answer_at_once(query_actor::pointer) {
+  return {
+    [](atom::ask, const analytics_question_ptr&) { return http_reply_ptr{}; }};
+}
+
+/// There and back: two messages between threads, one time-out set and taken
+/// back.
+void request_and_reply(benchmark::State& state) {
+  node_config config{2};
+  caf::actor_system sys{config};
+  caf::scoped_actor self{sys};
+  auto other = sys.spawn(answer_at_once);
+  count_allocations counting{state};
+  for (auto _ : state)
+    self
+      ->request(other, caf::duration{std::chrono::seconds{10}}, atom::ask_v,
+                analytics_question_ptr{})
+      .receive([](const http_reply_ptr&) {},
+               [](const caf::error&) { std::abort(); });
+}
+BENCHMARK(request_and_reply);
+
+} // namespace
+
+} // namespace tillstream::bench
