@@ -95,7 +95,7 @@ SELECT 'branch-0' || (1 + n % 3), id, id, nextval('outbox_seq'),
   FROM generate_series(1, {rows}) AS n,
        LATERAL (SELECT encode(set_byte(substring(int8send(
          (extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
-         || substring(uuid_send(gen_random_uuid()) FROM 7), 6, 112),
+         || substring(uuid_send(md5(n::text)::uuid) FROM 7), 6, 112),
          'hex')::uuid AS id) AS u;
 """
 

@@ -66,7 +66,6 @@ def about_machine():
         "memory": first("/proc/meminfo", "MemTotal"),
         "kernel": platform.release(),
         "load_average": os.getloadavg()[0],
-        "program": output(str(machine.PROGRAM), "--version"),
     }
 
 

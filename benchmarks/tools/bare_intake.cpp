@@ -117,6 +117,9 @@ private:
   static session_options options() {
     session_options result;
     result.pinned_plans = true;
+    // Sessions that make a table longer wait for each other; on a busy disk
+    // for longer than a till's batch would.
+    result.lock_timeout = std::chrono::seconds{10};
     return result;
   }
 
