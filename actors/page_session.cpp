@@ -16,16 +16,6 @@ namespace {
 /// Names the form, so that another one can follow.
 constexpr std::string_view version = "1";
 
-std::string hex_of(const sha256_digest& x) {
-  constexpr char digits[] = "0123456789abcdef";
-  std::string result;
-  for (auto byte : x) {
-    result += digits[byte >> 4];
-    result += digits[byte & 15];
-  }
-  return result;
-}
-
 std::string sign(std::string_view text, const sha256_digest& secret) {
   sha256_digest result;
   unsigned size = 0;
@@ -35,7 +25,7 @@ std::string sign(std::string_view text, const sha256_digest& secret) {
         == nullptr
       || size != result.size())
     throw std::runtime_error("HMAC-SHA-256 failed");
-  return hex_of(result);
+  return to_hex(result);
 }
 
 bool same_text(std::string_view x, std::string_view y) {

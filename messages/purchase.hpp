@@ -18,6 +18,9 @@ using sha256_digest = std::array<uint8_t, 32>;
 /// SHA-256 (FIPS 180-4) of `data`.
 sha256_digest sha256(std::string_view data);
 
+/// Lower-case hexadecimal digits.
+std::string to_hex(const sha256_digest& x);
+
 /// One product in a purchase, always one unit.
 struct purchase_item {
   std::string product_id;

@@ -1,6 +1,6 @@
 #include "storage/directory_store.hpp"
 
-#include "storage/postgres/purchase_batch.hpp"
+#include "messages/purchase.hpp"
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/stores.hpp"
 

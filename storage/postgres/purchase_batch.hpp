@@ -66,7 +66,4 @@ struct resolution {
 std::vector<resolution> resolve(const std::vector<const purchase*>& purchases,
                                 const std::vector<lookup_row>& rows);
 
-/// Lower-case hexadecimal digits.
-std::string to_hex(const sha256_digest& x);
-
 } // namespace tillstream::storage::postgres

@@ -3,7 +3,6 @@
 #include "messages/error.hpp"
 #include "messages/limits.hpp"
 #include "messages/purchase.hpp"
-#include "storage/postgres/purchase_batch.hpp"
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/verify_checks.hpp"
 

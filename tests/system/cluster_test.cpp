@@ -41,14 +41,6 @@ std::string host_of(const std::string& dsn) {
   return dsn.substr(begin, dsn.find('/', begin) - begin);
 }
 
-/// A counter out of `/metrics`.
-double metric(running_program& program, const std::string& name) {
-  auto text = program.request("GET", "/metrics", {}).body;
-  auto at = text.find("\n" + name + " ");
-  return at == std::string::npos ? 0
-                                 : std::stod(text.substr(at + name.size() + 2));
-}
-
 /// Waits until so many more sales are accepted.
 void sells_on(ledger& book, size_t more) {
   auto before = book.accepted();

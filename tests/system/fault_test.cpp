@@ -39,20 +39,6 @@ std::vector<pid_t> servers_of(pid_t parent, const std::string& program) {
   return result;
 }
 
-/// A counter or gauge out of `/metrics`, summed over its labels.
-double metric(running_program& program, const std::string& name) {
-  std::istringstream lines{program.request("GET", "/metrics", {}).body};
-  std::string line;
-  double result = 0;
-  while (std::getline(lines, line)) {
-    auto rest = line.substr(0, name.size()) == name ? line.substr(name.size())
-                                                    : std::string{};
-    if (!rest.empty() && (rest[0] == ' ' || rest[0] == '{'))
-      result += std::stod(rest.substr(rest.rfind(' ')));
-  }
-  return result;
-}
-
 struct world {
   world()
     : seed(std::random_device{}()),

@@ -14,7 +14,6 @@
 #include <fstream>
 #include <map>
 #include <set>
-#include <sstream>
 #include <thread>
 
 /// Several nodes on the same servers: who owns what, and what becomes of it
@@ -25,20 +24,6 @@ using namespace tillstream::test;
 using namespace std::chrono_literals;
 
 namespace {
-
-/// A counter or gauge out of `/metrics`, summed over its labels.
-double metric(running_program& program, const std::string& name) {
-  std::istringstream lines{program.request("GET", "/metrics", {}).body};
-  std::string line;
-  double result = 0;
-  while (std::getline(lines, line)) {
-    auto rest = line.substr(0, name.size()) == name ? line.substr(name.size())
-                                                    : std::string{};
-    if (!rest.empty() && (rest[0] == ' ' || rest[0] == '{'))
-      result += std::stod(rest.substr(rest.rfind(' ')));
-  }
-  return result;
-}
 
 /// Branches without a living owner: for how long at most.
 class unowned_watch {

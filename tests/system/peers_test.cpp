@@ -11,7 +11,6 @@
 #include <fstream>
 #include <regex>
 #include <set>
-#include <sstream>
 
 /// Questions to any of several nodes: each gives the same answer, also about
 /// what another node owns, and about what nobody owns for the moment.
@@ -37,19 +36,6 @@ std::string chain_file(const temporary_directory& dir) {
         << R"(", "name": "Shop", "time_zone": "UTC"})";
   out << "]}";
   return path;
-}
-
-/// A counter or gauge out of `/metrics`, summed over its labels.
-double metric(running_program& program, const std::string& name) {
-  std::istringstream lines{program.request("GET", "/metrics", {}).body};
-  double result = 0;
-  for (std::string line; std::getline(lines, line);) {
-    auto rest
-      = line.starts_with(name) ? line.substr(name.size()) : std::string{};
-    if (!rest.empty() && (rest[0] == ' ' || rest[0] == '{'))
-      result += std::stod(rest.substr(rest.rfind(' ')));
-  }
-  return result;
 }
 
 /// An answer without the moment at which it was given.

@@ -308,6 +308,18 @@ std::string sale::body() {
   return out;
 }
 
+double metric(running_program& program, const std::string& name) {
+  std::istringstream lines{program.request("GET", "/metrics", {}).body};
+  double result = 0;
+  for (std::string line; std::getline(lines, line);) {
+    auto rest
+      = line.starts_with(name) ? line.substr(name.size()) : std::string{};
+    if (!rest.empty() && (rest[0] == ' ' || rest[0] == '{'))
+      result += std::stod(rest.substr(rest.rfind(' ')));
+  }
+  return result;
+}
+
 std::string random_uuid() {
   static thread_local uuid_source source;
   return to_string(source.v4());

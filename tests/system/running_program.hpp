@@ -133,6 +133,10 @@ struct sale {
   std::string body();
 };
 
+/// A counter or gauge out of `/metrics`, summed over its labels.
+/// @returns 0 when there is none of that name.
+double metric(running_program& program, const std::string& name);
+
 /// A random UUIDv4 as text.
 std::string random_uuid();
 
