@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/page_session.hpp"
+#include "actors/published.hpp"
 #include "messages/chain.hpp"
 #include "storage/directory_store.hpp"
 #include "storage/postgres/stores.hpp"
@@ -93,11 +94,11 @@ class directory_view {
 public:
   /// Null until the first reading.
   directory_ptr get() const {
-    return std::atomic_load(&current_);
+    return current_.get();
   }
 
   void set(directory_ptr next) {
-    std::atomic_store(&current_, std::move(next));
+    current_.set(std::move(next));
   }
 
   /// The database's clock, estimated: ours plus the offset last measured.
@@ -110,7 +111,7 @@ public:
   }
 
 private:
-  directory_ptr current_;
+  published<directory> current_;
   std::atomic<int64_t> offset_ms_{0};
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <atomic>
+#include "actors/published.hpp"
+
 #include <functional>
 #include <map>
 #include <memory>
@@ -24,16 +25,15 @@ class ownership_view {
 public:
   /// Null until the first reading.
   ownership_table_ptr get() const {
-    return std::atomic_load(&current_);
+    return current_.get();
   }
 
   void set(ownership_table next) {
-    std::atomic_store(&current_,
-                      std::make_shared<const ownership_table>(std::move(next)));
+    current_.set(std::make_shared<const ownership_table>(std::move(next)));
   }
 
 private:
-  ownership_table_ptr current_;
+  published<ownership_table> current_;
 };
 
 using ownership_view_ptr = std::shared_ptr<ownership_view>;

@@ -484,7 +484,7 @@ private:
     if (failed)
       std::rethrow_exception(failed);
     if (!scanned)
-      return std::move(scanned.error());
+      return scanned.error();
     add_stream(portion);
     purchases_.run("ANALYZE verify_stream");
     check(purchases_, stream_rule());

@@ -127,7 +127,7 @@ struct fixture {
   purchase_context context;
 };
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   return "\"" + std::string{text} + "\"";
 }
 
@@ -143,10 +143,11 @@ std::string repeated(size_t n, std::string_view what) {
 BOOST_FIXTURE_TEST_SUITE(purchase_codec_suite, fixture)
 
 BOOST_AUTO_TEST_CASE(a_purchase_is_read) {
-  auto x = accept(body{}
-                    .with("user_id", quoted(user_text))
-                    .with("new_customer", "true")
-                    .with("occurred_at", quoted("2026-11-23T06:00:00-05:00")));
+  auto x
+    = accept(body{}
+               .with("user_id", in_quotes(user_text))
+               .with("new_customer", "true")
+               .with("occurred_at", in_quotes("2026-11-23T06:00:00-05:00")));
   BOOST_TEST(x.branch_id == "branch-1");
   BOOST_TEST(x.cashier_id == "staff-12");
   BOOST_TEST(x.pos_id == "pos-2");
@@ -203,7 +204,7 @@ BOOST_AUTO_TEST_CASE(a_purchase_needs_an_idempotency_key) {
 }
 
 BOOST_AUTO_TEST_CASE(the_key_may_come_in_the_header_bare_or_quoted) {
-  for (auto header : {std::string{key_text}, quoted(key_text),
+  for (auto header : {std::string{key_text}, in_quotes(key_text),
                       "3F0C7F2E-2F63-4C55-9A07-6B1D2F0E8A11"s}) {
     context.idempotency_header = header;
     auto x = accept(body{}.without("idempotency_key"));
@@ -213,8 +214,8 @@ BOOST_AUTO_TEST_CASE(the_key_may_come_in_the_header_bare_or_quoted) {
 }
 
 BOOST_AUTO_TEST_CASE(any_version_of_uuid_is_a_key) {
-  auto x = accept(body{}.with("idempotency_key",
-                              quoted("00000000-0000-0000-0000-000000000000")));
+  auto x = accept(body{}.with(
+    "idempotency_key", in_quotes("00000000-0000-0000-0000-000000000000")));
   BOOST_TEST((x.idempotency_key == uuid{}));
 }
 
@@ -239,26 +240,29 @@ BOOST_AUTO_TEST_CASE(header_and_body_are_compared_as_uuids) {
 }
 
 BOOST_AUTO_TEST_CASE(the_key_answers_before_the_branch) {
-  BOOST_TEST((
-    why(body{}.with("branch_id", quoted("branch-9")).without("idempotency_key"))
-    == refusal::idempotency_key_missing));
+  BOOST_TEST((why(body{}
+                    .with("branch_id", in_quotes("branch-9"))
+                    .without("idempotency_key"))
+              == refusal::idempotency_key_missing));
 }
 
 BOOST_AUTO_TEST_CASE(an_unknown_branch_answers_before_another_and_the_rules) {
-  auto x = refuse(
-    body{}.with("branch_id", quoted("branch-9")).with("pos_id", "null").text());
+  auto x = refuse(body{}
+                    .with("branch_id", in_quotes("branch-9"))
+                    .with("pos_id", "null")
+                    .text());
   BOOST_TEST((x.why == refusal::branch_unknown));
   BOOST_REQUIRE(x.errors.size() == 1u);
   BOOST_TEST(x.errors[0].pointer == "/branch_id");
   for (auto value : {"", "BRANCH-1", "branch-1 ", "branch-1\\u0000"})
-    BOOST_TEST(
-      (why(body{}.with("branch_id", quoted(value))) == refusal::branch_unknown),
-      value);
+    BOOST_TEST((why(body{}.with("branch_id", in_quotes(value)))
+                == refusal::branch_unknown),
+               value);
 }
 
 BOOST_AUTO_TEST_CASE(another_branch_answers_before_the_rules) {
   BOOST_TEST(
-    (why(body{}.with("branch_id", quoted("branch-2")).with("pos_id", "null"))
+    (why(body{}.with("branch_id", in_quotes("branch-2")).with("pos_id", "null"))
      == refusal::branch_forbidden));
 }
 
@@ -304,13 +308,13 @@ BOOST_AUTO_TEST_CASE(ids_have_1_to_64_code_points) {
     BOOST_TEST(pointers(body{}.without(name)) == pointer);
     for (const auto& value :
          {"null"s, "1"s, "true"s, "[]"s, "{}"s, "\"\""s,
-          quoted(std::string(65, 'x')), quoted(repeated(65, "\xc3\xa4")),
-          quoted("a\\u0000")})
+          in_quotes(std::string(65, 'x')), in_quotes(repeated(65, "\xc3\xa4")),
+          in_quotes("a\\u0000")})
       BOOST_TEST(pointers(body{}.with(name, value)) == pointer, value);
     for (const auto& value :
          {"x"s, std::string(64, 'x'), repeated(64, "\xf0\x9f\x98\x80"),
           repeated(64, "\\ud83d\\ude00"), " "s, "a\\nb"s})
-      accept(body{}.with(name, quoted(value)));
+      accept(body{}.with(name, in_quotes(value)));
   }
   BOOST_TEST(pointers(body{}.item(R"("product_id":"","unit_price":1,"qty":1)"))
              == "/items/0/product_id");
@@ -321,7 +325,7 @@ BOOST_AUTO_TEST_CASE(ids_have_1_to_64_code_points) {
 
 BOOST_AUTO_TEST_CASE(a_customer_is_a_uuid_of_version_4) {
   auto x = accept(
-    body{}.with("user_id", quoted("591C9A79-97CB-477F-B483-ABF2425E0845")));
+    body{}.with("user_id", in_quotes("591C9A79-97CB-477F-B483-ABF2425E0845")));
   BOOST_TEST(to_string(x.user_id.value()) == user_text);
   BOOST_TEST(!x.new_customer);
   for (auto value : {"null", "1", "\"\"", "\"x\"",
@@ -342,12 +346,12 @@ BOOST_AUTO_TEST_CASE(new_customer_is_a_boolean) {
 BOOST_AUTO_TEST_CASE(a_sale_happened_between_2000_and_in_five_minutes) {
   for (auto value : {"2000-01-01T00:00:00Z", "2026-11-23T12:05:00Z",
                      "2026-11-23T12:05:00.000Z", "2019-04-01T07:01:20-04:00"})
-    accept(body{}.with("occurred_at", quoted(value)));
+    accept(body{}.with("occurred_at", in_quotes(value)));
   for (auto value :
        {"1999-12-31T23:59:59.999Z", "2000-01-01T00:00:00+01:00",
         "2026-11-23T12:05:00.001Z", "9999-12-31T23:59:59Z", "2019-04-01",
         "2019-04-01T07:01:20", "yesterday", "2019-04-01T07:01:20Z\\u0000"})
-    BOOST_TEST(pointers(body{}.with("occurred_at", quoted(value)))
+    BOOST_TEST(pointers(body{}.with("occurred_at", in_quotes(value)))
                  == "/occurred_at",
                value);
   for (auto value : {"null", "0", "1554116480"})
@@ -447,9 +451,9 @@ BOOST_AUTO_TEST_CASE(a_name_has_up_to_200_code_points) {
                        + name);
   };
   BOOST_TEST(accept(with("\"\"")).items[0].name.value() == "");
-  accept(with(quoted(repeated(200, "\xe2\x82\xac"))));
-  for (const auto& name :
-       {"null"s, "1"s, quoted(std::string(201, 'x')), quoted("a\\u0000b")})
+  accept(with(in_quotes(repeated(200, "\xe2\x82\xac"))));
+  for (const auto& name : {"null"s, "1"s, in_quotes(std::string(201, 'x')),
+                           in_quotes("a\\u0000b")})
     BOOST_TEST(pointers(with(name)) == "/items/0/name", name);
 }
 
@@ -466,14 +470,14 @@ BOOST_AUTO_TEST_CASE(unknown_fields_are_errors_at_their_pointer) {
 // -- the fingerprint ----------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(the_fingerprint_ignores_what_does_not_matter) {
-  auto original = accept(body{}.with("user_id", quoted(user_text)));
+  auto original = accept(body{}.with("user_id", in_quotes(user_text)));
   auto print = original.fingerprint;
-  auto reordered = body{}.with("user_id", quoted(user_text));
+  auto reordered = body{}.with("user_id", in_quotes(user_text));
   std::reverse(reordered.fields.begin(), reordered.fields.end());
   BOOST_TEST((accept(reordered).fingerprint == print));
   auto spelled
     = body{}
-        .with("user_id", quoted("591C9A79-97CB-477F-B483-ABF2425E0845"))
+        .with("user_id", in_quotes("591C9A79-97CB-477F-B483-ABF2425E0845"))
         .with("pos_id", "\"pos\\u002d2\"")
         .with("new_customer", "false")
         .with("items", R"( [ {"qty":1.0,"unit_price":"2.00",
@@ -483,8 +487,8 @@ BOOST_AUTO_TEST_CASE(the_fingerprint_ignores_what_does_not_matter) {
   context.traceparent = "another";
   context.till_branch = "branch-1";
   context.now += std::chrono::hours{1000};
-  BOOST_TEST(
-    (accept(body{}.with("user_id", quoted(user_text))).fingerprint == print));
+  BOOST_TEST((accept(body{}.with("user_id", in_quotes(user_text))).fingerprint
+              == print));
 }
 
 BOOST_AUTO_TEST_CASE(the_fingerprint_tells_every_difference) {
@@ -493,29 +497,29 @@ BOOST_AUTO_TEST_CASE(the_fingerprint_tells_every_difference) {
   };
   std::vector<purchase> all;
   all.push_back(accept(body{}));
-  all.push_back(accept(body{}.with("cashier_id", quoted("pos-2"))));
-  all.push_back(accept(body{}.with("pos_id", quoted("staff-12"))));
+  all.push_back(accept(body{}.with("cashier_id", in_quotes("pos-2"))));
+  all.push_back(accept(body{}.with("pos_id", in_quotes("staff-12"))));
   all.push_back(accept(body{}
-                         .with("cashier_id", quoted("pos-2"))
-                         .with("pos_id", quoted("staff-12"))));
-  all.push_back(accept(body{}.with("receipt_id", quoted("r-2"))));
-  all.push_back(accept(body{}.with("idempotency_key", quoted(other_key))));
-  all.push_back(accept(body{}.with("user_id", quoted(user_text))));
+                         .with("cashier_id", in_quotes("pos-2"))
+                         .with("pos_id", in_quotes("staff-12"))));
+  all.push_back(accept(body{}.with("receipt_id", in_quotes("r-2"))));
+  all.push_back(accept(body{}.with("idempotency_key", in_quotes(other_key))));
+  all.push_back(accept(body{}.with("user_id", in_quotes(user_text))));
   all.push_back(accept(
-    body{}.with("user_id", quoted(user_text)).with("new_customer", "true")));
+    body{}.with("user_id", in_quotes(user_text)).with("new_customer", "true")));
   all.push_back(
-    accept(body{}.with("occurred_at", quoted("2026-11-23T12:00:00Z"))));
+    accept(body{}.with("occurred_at", in_quotes("2026-11-23T12:00:00Z"))));
   all.push_back(
-    accept(body{}.with("occurred_at", quoted("2026-11-23T12:00:00.001Z"))));
+    accept(body{}.with("occurred_at", in_quotes("2026-11-23T12:00:00.001Z"))));
   all.push_back(accept(item(R"("unit_price":1)")));
   all.push_back(accept(item(R"("unit_price":1.01)")));
   all.push_back(accept(item(R"("unit_price":1,"name":"")")));
   all.push_back(accept(item(R"("unit_price":1,"name":"x")")));
   // Bytes that move from one field to its neighbour.
   all.push_back(accept(
-    body{}.with("cashier_id", quoted("ab")).with("pos_id", quoted("c"))));
+    body{}.with("cashier_id", in_quotes("ab")).with("pos_id", in_quotes("c"))));
   all.push_back(accept(
-    body{}.with("cashier_id", quoted("a")).with("pos_id", quoted("bc"))));
+    body{}.with("cashier_id", in_quotes("a")).with("pos_id", in_quotes("bc"))));
   for (size_t i = 0; i < all.size(); ++i)
     for (size_t j = 0; j < i; ++j)
       BOOST_TEST((all[i].fingerprint != all[j].fingerprint),
@@ -524,7 +528,7 @@ BOOST_AUTO_TEST_CASE(the_fingerprint_tells_every_difference) {
 
 // The stored form: a build that changes it refuses its own replays.
 BOOST_AUTO_TEST_CASE(the_fingerprint_is_stable) {
-  auto print = accept(body{}.with("user_id", quoted(user_text))).fingerprint;
+  auto print = accept(body{}.with("user_id", in_quotes(user_text))).fingerprint;
   auto input = "10:purchase/18:branch-18:staff-125:pos-23:r-136:"s + key_text
                + "0:+36:" + user_text + "-2:3:p-1450:-3:p-2200:+5:Latte";
   BOOST_TEST((print == sha256(input)));
@@ -564,8 +568,8 @@ BOOST_AUTO_TEST_CASE(a_flood_of_errors_is_bounded) {
 // Goal: no bytes crash the codec, and what it accepts keeps the rules.
 BOOST_AUTO_TEST_CASE(mutated_purchases_keep_the_rules) {
   auto original = body{}
-                    .with("user_id", quoted(user_text))
-                    .with("occurred_at", quoted("2026-11-23T12:00:00Z"))
+                    .with("user_id", in_quotes(user_text))
+                    .with("occurred_at", in_quotes("2026-11-23T12:00:00Z"))
                     .text();
   constexpr std::string_view pieces = "{}[],:\"\\01.-e ntfu\0\xc3\xff";
   size_t accepted = 0;
