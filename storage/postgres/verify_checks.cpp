@@ -139,6 +139,20 @@ constexpr comparison aggregates[] = {
     FROM product_sales_daily
    ORDER BY branch_id, day, product_id)"},
 
+  // Names are only in the events, which go with the outbox's partitions; whose
+  // name it is can be told for ever.
+  {"product_labels",
+   R"(
+  SELECT branch_id || ' ' || product_id AS key, max(outbox_seq) AS outbox_seq
+    FROM verify_sold
+    JOIN purchase_items USING (branch_id, purchase_id)
+   GROUP BY branch_id, product_id
+   ORDER BY branch_id, product_id)",
+   R"(
+  SELECT branch_id || ' ' || product_id AS key, outbox_seq
+    FROM product_labels
+   ORDER BY branch_id, product_id)"},
+
   {"customer_loyalty",
    R"(
   SELECT branch_id || ' ' || customer_id AS key,

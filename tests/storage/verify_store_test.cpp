@@ -195,6 +195,11 @@ const std::vector<tampering>& tamperings() {
      "product_sales_daily)",
      "is missing; should have qty_sum"},
     {false,
+     {"product_labels"},
+     "UPDATE product_labels SET outbox_seq = outbox_seq - 1 WHERE ctid = "
+     "(SELECT min(ctid) FROM product_labels)",
+     "outbox_seq is"},
+    {false,
      {"customer_loyalty"},
      "UPDATE customer_loyalty SET last_purchase_at = last_purchase_at + "
      "interval '1 ms' WHERE ctid = (SELECT min(ctid) FROM customer_loyalty)",
