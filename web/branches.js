@@ -1,18 +1,11 @@
 // The branches: shares, figures, curves. A row filters the page.
 
 import {h, named, setText, term} from './dom.js';
-import {seriesColor, spark} from './charts.js';
+import {seriesColor} from './charts.js';
 import * as f from './format.js';
+import {changeMark, DEFINITIONS, spark} from './marks.js';
 import {branchRows, curves, figures} from './model.js';
-import {
-  aboutCell,
-  cell,
-  changeMark,
-  countCell,
-  DEFINITIONS,
-  moneyCell,
-  Panel,
-} from './panel.js';
+import {aboutCell, cell, countCell, moneyCell, Panel} from './panel.js';
 import {SteadyRows} from './table.js';
 
 /// @returns what draws them: `(model, state, glow)`.
