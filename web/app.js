@@ -117,6 +117,7 @@ async function bringRest() {
       set,
       compare,
       branchOrder,
+      branches: () => live?.branches ?? [],
       productName,
       branch: (id) => live?.branches.find((x) => x.branch_id === id),
       redraw: () => draw('summary'),

@@ -50,8 +50,8 @@ export function bars(box, items, {names, format}) {
   const high = 190;
   const base = high - 22;
   const wide = Math.max(box.clientWidth, 240);
-  const left = 38;
   const top = niceTop(Math.max(1, ...items.map((x) => x.parts[0] + x.parts[1])));
+  const left = Math.max(38, 10 + 7.5 * format(top).length);
   const step = (wide - left) / items.length;
   const bar = Math.max(1, Math.min(26, step * 0.72));
   const y = (v) => base - (v / top) * (base - 10);
