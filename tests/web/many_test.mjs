@@ -90,7 +90,7 @@ test('over several days, too, a branch is found and picked', async () => {
   await page.goto(`${program.http}/?period=7d`);
   await settled(page);
   await page.waitForSelector('#branches .state:has-text("on single days only")');
-  await page.fill('.find', 'SHOP 150 ');
+  await page.fill('.find', 'SHOP 150 h');
   assert.deepEqual(await page.locator('.found .name').allInnerTexts(), [
     'Shop 150 Harbour',
   ]);
