@@ -108,6 +108,7 @@ async function bringRest() {
     import('./panels.js'),
     import('./live.js'),
     loadPlot(),
+    import('./signin.js'), // For the day on which the node is gone.
   ]);
   rest = {...made, ...heard};
   Object.assign(
