@@ -96,8 +96,7 @@ const loadPlot = () =>
   });
 
 /// Brings the later modules, once, and sets the panels up.
-const loadRest = () =>
-  (loadRest.running ??= bringRest().catch(beginAnew));
+const loadRest = () => (loadRest.running ??= bringRest().catch(beginAnew));
 
 async function bringRest() {
   for (const name of LATER)
@@ -131,7 +130,10 @@ async function bringRest() {
 /// better to do than to read modules. A tab that nobody sees is not painted.
 const painted = () =>
   new Promise((done) => {
-    if (document.hidden || !PerformanceObserver.supportedEntryTypes.includes('paint'))
+    if (
+      document.hidden ||
+      !PerformanceObserver.supportedEntryTypes.includes('paint')
+    )
       return done();
     new PerformanceObserver((list, observer) => {
       if (!list.getEntriesByName('first-contentful-paint').length) return;

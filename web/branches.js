@@ -151,23 +151,21 @@ export function makeBranches(act) {
     const words = find.value.trim();
     const hits = act.branches().filter((x) => looksLike(x.name, x.branch_id));
     found.replaceChildren(
-      ...hits
-        .slice(0, words ? SHOWN : 0)
-        .map((x) =>
+      ...hits.slice(0, words ? SHOWN : 0).map((x) =>
+        h(
+          'li',
+          null,
           h(
-            'li',
-            null,
-            h(
-              'button',
-              {
-                type: 'button',
-                class: 'quiet',
-                onclick: () => act.filter('branch', x.branch_id, x.name, true),
-              },
-              named(x.name),
-            ),
+            'button',
+            {
+              type: 'button',
+              class: 'quiet',
+              onclick: () => act.filter('branch', x.branch_id, x.name, true),
+            },
+            named(x.name),
           ),
         ),
+      ),
     );
     branches.say(
       words && !hits.length
@@ -235,7 +233,12 @@ export function makeBranches(act) {
           ),
         ),
         h('td', {class: 'number c-revenue'}, f.money(sumOf('revenue'))),
-        h('td', {class: 'number c-share'}, h('span'), h('span', null, f.percent(sumOf('share')))),
+        h(
+          'td',
+          {class: 'number c-share'},
+          h('span'),
+          h('span', null, f.percent(sumOf('share'))),
+        ),
         h('td', {class: 'number c-change'}),
         h('td', {class: 'number c-purchases'}, f.count(sumOf('purchases'))),
         h(

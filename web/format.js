@@ -122,7 +122,9 @@ export const dayWeekday = (d) => weekdayDay().format(utc(d));
 export const monthLong = (d) => monthYear().format(utc(d));
 export const monthTick = (d) => monthShort().format(utc(d));
 export const dayRange = (from, to) =>
-  from === to ? long().format(utc(from)) : shortYear().formatRange(utc(from), utc(to));
+  from === to
+    ? long().format(utc(from))
+    : shortYear().formatRange(utc(from), utc(to));
 
 /// 1 is Monday; 2024-01-01 was one.
 const monday = (n) => `2024-01-0${n}`;

@@ -77,7 +77,9 @@ test('any branch is found by a part of its name', async () => {
   await shot(page, 'many-found');
   await accessible(page, 'found');
   await page.fill('.find', 'nowhere');
-  await page.waitForSelector('#branches .state:has-text("No branch has such a name.")');
+  await page.waitForSelector(
+    '#branches .state:has-text("No branch has such a name.")',
+  );
   await page.fill('.find', 'shop 2999');
   await page.click('#branches tbody tr');
   await page.waitForSelector('.chip:has-text("Shop 2999 Market")');
@@ -107,7 +109,9 @@ test('a table for eyes ends somewhere, and the file has all', async () => {
   await page.goto(program.http);
   await settled(page);
   await page.click('#branches >> text=Table');
-  await page.waitForSelector('#branches .table-box :text("The first 500 of 3001 rows")');
+  await page.waitForSelector(
+    '#branches .table-box :text("The first 500 of 3001 rows")',
+  );
   const [file] = await Promise.all([
     page.waitForEvent('download'),
     page.click('#branches >> text=CSV'),

@@ -116,9 +116,9 @@ test('each module is asked for in front or later, and none twice', () => {
     (x) => x[1],
   );
   const app = fs.readFileSync(path.join(WEB, 'app.js'), 'utf8');
-  const later = [.../const LATER = \[([^\]]*)/.exec(app)[1].matchAll(/'(\w+)'/g)].map(
-    (x) => x[1],
-  );
+  const later = [
+    .../const LATER = \[([^\]]*)/.exec(app)[1].matchAll(/'(\w+)'/g),
+  ].map((x) => x[1]);
   const all = fs
     .readdirSync(WEB)
     .filter((x) => x.endsWith('.js') && x !== 'early.js')
@@ -142,10 +142,13 @@ for (const [size, options] of [
     const gate = new Promise((done) => {
       open = done;
     });
-    await page.route(/\/analytics\/(revenue|top|loyal|unique|heat)/, async (route) => {
-      await gate;
-      await route.continue();
-    });
+    await page.route(
+      /\/analytics\/(revenue|top|loyal|unique|heat)/,
+      async (route) => {
+        await gate;
+        await route.continue();
+      },
+    );
     await page.goto(program.http);
     await page.waitForSelector('#trend[data-state=new] h2');
     const says = (id) =>
@@ -180,7 +183,10 @@ test('a panel’s question that fails is said, and asked again by itself', async
       : route.continue(),
   );
   await page.goto(program.http);
-  await banner(page, 'The analytics database is away. It is asked again by itself.');
+  await banner(
+    page,
+    'The analytics database is away. It is asked again by itself.',
+  );
   await page.waitForSelector('#products[data-state=drawn]');
   assert.equal(
     await page.evaluate(
