@@ -12,7 +12,15 @@ import * as period from './period.js';
 const QUICK_MS = 2500;
 const SLOW_MS = 15000;
 const QUICK = ['trend', 'daily', 'products', 'product', 'productRange'];
-const SLOW = ['unique', 'loyal', 'heat'];
+const SLOW = [
+  'unique',
+  'loyal',
+  'heat',
+  // What is over moves, too, when sales of then come late.
+  'trendBefore',
+  'dailyBefore',
+  'uniqueBefore',
+];
 /// Numbers that do not move on for so long are called old.
 const STALE_MS = 30000;
 const AGAIN_MS = 4000;
