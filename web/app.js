@@ -1,22 +1,45 @@
-// The page: holds the state, asks, draws, listens.
+// The page: holds the state, asks, draws, listens. The key figures come first;
+// what they do without is brought when they are on the screen.
 
 import {get, question, signOut} from './api.js';
 import {$, announce, h, named, setText} from './dom.js';
+import {makeFigures} from './figures.js';
 import * as f from './format.js';
-import {listen} from './live.js';
 import {fill, questionsOf} from './model.js';
-import {toggleTableUnderPointer} from './panel.js';
-import {makePanels} from './panels.js';
 import * as period from './period.js';
-import {showDoor, useLink} from './signin.js';
 
 /// What moves with each sale is asked again this often at most, the rest less.
 const QUICK_MS = 2500;
 const SLOW_MS = 15000;
 const QUICK = ['trend', 'daily', 'products', 'product', 'productRange'];
-const SLOW = ['unique', 'loyal', 'heat'];
+const SLOW = [
+  'unique',
+  'loyal',
+  'heat',
+  // What is over moves, too, when sales of then come late.
+  'trendBefore',
+  'dailyBefore',
+  'uniqueBefore',
+];
 /// Numbers that do not move on for so long are called old.
 const STALE_MS = 30000;
+const AGAIN_MS = 4000;
+
+/// The modules that the key figures do without, with what those import: asked
+/// for at once, not one after the other as they turn out to be needed.
+const LATER = [
+  'branches',
+  'charts',
+  'customers',
+  'heat',
+  'live',
+  'panel',
+  'panels',
+  'products',
+  'signin',
+  'table',
+  'trend',
+];
 
 let state = period.readState(location.search);
 let today = null; // The chain's latest business day.
@@ -25,16 +48,18 @@ let chain = null; // Names, zones, day starts.
 let model = null;
 let load = 0;
 let stopListening = null;
+let rest = null; // What the later modules export.
 const panels = {};
 const names = {product: ''};
 
 // -- states of the page -------------------------------------------------------
 
-function enterDoor(message) {
+async function enterDoor(message) {
   stopListening?.();
   stopListening = null;
   model = live = null;
   hint('no');
+  const {showDoor} = await import('./signin.js');
   showDoor(start, message);
 }
 
@@ -62,8 +87,81 @@ function trouble(error) {
       ? `The node cannot answer everything at the moment: ${error.message} It is asked again by itself.`
       : 'No answer from the node. It is asked again by itself.',
   );
+  $('panels').classList.add('trouble');
   clearTimeout(trouble.again);
-  trouble.again = setTimeout(() => model && show('all'), 4000);
+  trouble.again = setTimeout(() => model && show('all'), AGAIN_MS);
+}
+
+// -- what comes after the key figures -----------------------------------------
+
+const fileAt = (path) => new URL(path, import.meta.url).href;
+
+/// uPlot is a script that makes a global, not a module.
+const loadPlot = () =>
+  new Promise((done, fail) => {
+    const src = fileAt('./vendor/uplot/uPlot.iife.min.js');
+    document.head.append(h('script', {src, onload: done, onerror: fail}));
+  });
+
+/// Brings the later modules, once, and sets the panels up.
+const loadRest = () => (loadRest.running ??= bringRest().catch(beginAnew));
+
+async function bringRest() {
+  for (const name of LATER)
+    document.head.append(
+      h('link', {rel: 'modulepreload', href: fileAt(`./${name}.js`)}),
+    );
+  const [made, heard] = await Promise.all([
+    import('./panels.js'),
+    import('./live.js'),
+    loadPlot(),
+    import('./signin.js'), // For the day on which the node is gone.
+  ]);
+  rest = {...made, ...heard};
+  Object.assign(
+    panels,
+    rest.makePanels({
+      filter,
+      set,
+      compare,
+      branchOrder,
+      branches: () => live?.branches ?? [],
+      productName,
+      branch: (id) => live?.branches.find((x) => x.branch_id === id),
+      redraw: () => draw('summary'),
+    }),
+  );
+  if (model) draw();
+}
+
+/// Resolves once something stands on the screen: until then the machine has
+/// better to do than to read modules. A tab that nobody sees is not painted.
+const painted = () =>
+  new Promise((done) => {
+    if (
+      document.hidden ||
+      !PerformanceObserver.supportedEntryTypes.includes('paint')
+    )
+      return done();
+    new PerformanceObserver((list, observer) => {
+      if (!list.getEntriesByName('first-contentful-paint').length) return;
+      observer.disconnect();
+      done();
+    }).observe({type: 'paint', buffered: true});
+    setTimeout(done, 500);
+  });
+
+/// Browsers remember that a module did not come. So where one is missing, the
+/// page begins anew once its node is back; its state is in the URL.
+async function beginAnew() {
+  banner(
+    'load',
+    'A part of the page did not come. It is asked for again by itself.',
+  );
+  for (;;) {
+    await new Promise((done) => setTimeout(done, AGAIN_MS));
+    if ((await fetch('/healthz').catch(() => null))?.ok) return location.reload();
+  }
 }
 
 // -- loading and drawing ------------------------------------------------------
@@ -155,13 +253,12 @@ const NEEDS = {
 
 function draw(part, glow = false) {
   for (const [name, needs] of Object.entries(NEEDS))
-    if (!part || needs.includes(part)) panels[name](model, state, glow);
+    if (!part || needs.includes(part)) panels[name]?.(model, state, glow);
 }
 
-/// Asks what the state needs and draws it as it comes.
-/// @param again 'all', names of parts, or nothing: what is not known yet.
-async function show(again) {
-  const mine = ++load;
+/// Makes the model of the state and draws what of it is known.
+/// @returns the number of this loading; a later one has another.
+function renew() {
   const next = questionsOf(state, today, live.branches.length);
   const old = model;
   model = {...next, parts: {}, today};
@@ -174,6 +271,13 @@ async function show(again) {
   describe();
   drawControls();
   draw();
+  return ++load;
+}
+
+/// Asks what the state needs and draws it as it comes.
+/// @param again 'all', names of parts, or nothing: what is not known yet.
+async function show(again) {
+  const mine = renew();
   const current = model;
   $('panels').setAttribute('aria-busy', 'true');
   try {
@@ -183,8 +287,10 @@ async function show(again) {
         if (part === 'product') drawControls();
       }
     });
+    await loadRest();
     if (mine !== load) return;
     banner('load', null);
+    $('panels').classList.remove('trouble');
     checkEmpty();
   } catch (error) {
     if (mine === load) trouble(error);
@@ -437,7 +543,7 @@ function drawStatus() {
   banner(
     'stale',
     old
-      ? `The numbers are old: as of ${as_of}.${live.pending_events ? ` ${f.count(live.pending_events)} purchases are recorded and on their way.` : ''}`
+      ? `The numbers are old: as of ${as_of}.${live.pending_events ? ` ${live.pending_events === 1 ? '1 purchase is' : `${f.count(live.pending_events)} purchases are`} recorded and on the way.` : ''}`
       : null,
   );
 }
@@ -481,7 +587,7 @@ function onKey(event) {
       ],
     });
   else if (key === 'x') compare();
-  else if (key === 'v') toggleTableUnderPointer();
+  else if (key === 'v') rest?.toggleTableUnderPointer();
   else if (key === 'Escape') set({branch: undefined, product: undefined});
   else if (key === 'd') nextTheme();
   else if (key === '?') openHelp();
@@ -635,19 +741,19 @@ function wire() {
   });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawTheme);
   setInterval(drawStatus, 5000);
-  Object.assign(
-    panels,
-    makePanels({
-      filter,
-      set,
-      compare,
-      branchOrder,
-      productName,
-      branch: (id) => live?.branches.find((x) => x.branch_id === id),
-      redraw: () => draw('summary'),
-    }),
-  );
+  panels.kpis = makeFigures();
   drawTheme();
+}
+
+/// Fills the key figures in before anything else is asked for.
+async function showFigures() {
+  renew();
+  const needs = model.range.single
+    ? ['summary']
+    : ['daily', 'dailyBefore', 'unique', 'uniqueBefore'];
+  const lacking = needs.filter((name) => !(name in model.parts));
+  // Who has trouble here has it again in show(), which says so.
+  if (lacking.length) await fill(model, lacking, draw).catch(() => {});
 }
 
 async function start() {
@@ -677,11 +783,16 @@ async function start() {
   connected = true;
   noteProgress();
   drawFoot();
+  $('branches').style.setProperty('--rows', Math.min(live.branches.length, 13));
+  $('panels').setAttribute('aria-busy', 'true');
+  await showFigures();
   view('page');
-  stopListening?.();
-  stopListening = listen(onLive);
-  const drawing = show();
   performance.mark('tillstream.figures');
+  await painted();
+  const drawing = show();
+  await loadRest();
+  stopListening?.();
+  stopListening = rest.listen(onLive);
   await drawing;
   performance.mark('tillstream.drawn');
 }
@@ -700,7 +811,9 @@ const hint = (value) => {
 };
 
 wire();
-const wrong = await useLink();
+const wrong = location.hash
+  ? await import('./signin.js').then((x) => x.useLink())
+  : null;
 if (!wrong && hint() === 'yes') start();
 else
   get('/session').then(

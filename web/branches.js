@@ -1,23 +1,29 @@
-// The branches: shares, figures, curves. A row filters the page.
+// The branches: shares, figures, curves. A row filters the page. Of many, those
+// with the most revenue are shown, the others together; any is found by name.
 
 import {h, named, setText, term} from './dom.js';
-import {seriesColor, spark} from './charts.js';
+import {seriesColor} from './charts.js';
 import * as f from './format.js';
+import {changeMark, DEFINITIONS, spark} from './marks.js';
 import {branchRows, curves, figures} from './model.js';
-import {
-  aboutCell,
-  cell,
-  changeMark,
-  countCell,
-  DEFINITIONS,
-  moneyCell,
-  Panel,
-} from './panel.js';
+import {aboutCell, cell, countCell, moneyCell, Panel} from './panel.js';
 import {SteadyRows} from './table.js';
+
+const SHOWN = 12;
 
 /// @returns what draws them: `(model, state, glow)`.
 export function makeBranches(act) {
-  const branches = new Panel('branches', 'Branches');
+  const find = h('input', {
+    type: 'search',
+    class: 'find',
+    'aria-label': 'Find a branch',
+    placeholder: 'Find a branch',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    hidden: true,
+    oninput: () => act.redraw(),
+  });
+  const branches = new Panel('branches', 'Branches', [find]);
   const head = [
     'Branch',
     'Revenue',
@@ -68,7 +74,10 @@ export function makeBranches(act) {
     },
   });
   branches.body.append(more);
-  let shownBranches = 12;
+  // Where there are no figures to compare: what was found, to pick from.
+  const found = h('ul', {class: 'found', hidden: true});
+  branches.root.append(found);
+  let shownBranches = SHOWN;
 
   const branchRow = (item) => {
     const cells = Object.fromEntries(
@@ -116,7 +125,7 @@ export function makeBranches(act) {
         setText(zone, x.zone ?? '');
         setText(cells.revenue, f.money(x.revenue), glow);
         setText(share, f.percent(x.share));
-        bar.firstChild.style.width = `${(x.share * 100).toFixed(2)}%`;
+        bar.firstChild.style.width = `${(x.wide * 100).toFixed(2)}%`;
         cells.change.replaceChildren(
           x.before?.purchases ? changeMark(x.now, x.before.revenue) : '–',
         );
@@ -129,21 +138,59 @@ export function makeBranches(act) {
   };
   const branchRows_ = new SteadyRows(branchBody, branchRow);
 
+  /// Whether a branch is what was typed: a part of its name, or of its id.
+  const looksLike = (name, id) => {
+    const words = find.value.trim().toLocaleLowerCase();
+    return (
+      name.toLocaleLowerCase().includes(words) ||
+      id.toLocaleLowerCase().includes(words)
+    );
+  };
+
+  const offer = () => {
+    const words = find.value.trim();
+    const hits = act.branches().filter((x) => looksLike(x.name, x.branch_id));
+    found.replaceChildren(
+      ...hits.slice(0, words ? SHOWN : 0).map((x) =>
+        h(
+          'li',
+          null,
+          h(
+            'button',
+            {
+              type: 'button',
+              class: 'quiet',
+              onclick: () => act.filter('branch', x.branch_id, x.name, true),
+            },
+            named(x.name),
+          ),
+        ),
+      ),
+    );
+    branches.say(
+      words && !hits.length
+        ? 'No branch has such a name.'
+        : 'So many branches are compared on single days only. Choose a day, or find a branch by its name.',
+    );
+  };
+
   return (model, state, glow) => {
-    const list = branchRows(model).filter((x) => x.revenue !== undefined);
-    if (model.many && !model.range.single) {
+    find.hidden = act.branches().length <= SHOWN;
+    found.hidden = !model.many || model.range.single;
+    if (!found.hidden) {
       branches.set({sub: model.words.period});
-      branches.say(
-        'So many branches are compared on single days only. Choose a day, or pick a branch there.',
-      );
+      offer();
       return;
     }
+    const list = branchRows(model).filter((x) => x.revenue !== undefined);
     if (!list.length) return;
     const {range} = model;
     const all = figures(model, null);
     const whole = list.reduce((a, x) => a + x.revenue, 0);
     const zones = new Set(list.map((x) => x.zone));
-    const order = act.branchOrder();
+    const order = new Map(act.branchOrder().map((id, i) => [id, i]));
+    // Among thousands no share is a bar of the whole.
+    const scale = model.many && whole ? whole / list[0].revenue : 1;
     const items = list.map((x) => ({
       ...x,
       key: x.id,
@@ -152,19 +199,58 @@ export function makeBranches(act) {
       zone: zones.size > 1 ? x.zone : '',
       chosen: state.branch === x.id,
       faint: Boolean(state.branch) && state.branch !== x.id,
-      numeral: order.indexOf(x.id) < 9 ? String(order.indexOf(x.id) + 1) : '',
-      color: order.indexOf(x.id) < 6 ? seriesColor(order.indexOf(x.id)) : null,
+      wide: whole ? (x.revenue / whole) * scale : 0,
+      numeral: order.get(x.id) < 9 ? String(order.get(x.id) + 1) : '',
+      color: order.get(x.id) < 6 ? seriesColor(order.get(x.id)) : null,
       open: model.curve.to >= model.today,
       curve: model.parts.daily && curves(model, x.id).revenue,
     }));
     const chosen = items.filter((x) => x.chosen);
-    const shown = items.slice(0, shownBranches);
+    const hits = find.value.trim()
+      ? items.filter((x) => looksLike(x.name, x.id))
+      : items;
+    const shown = hits.slice(0, shownBranches);
     branchRows_.show(
       chosen.length && !shown.includes(chosen[0]) ? [...shown, chosen[0]] : shown,
       glow,
     );
-    more.hidden = items.length <= shownBranches;
-    more.textContent = `Show ${Math.min(100, items.length - shownBranches)} more of ${f.count(items.length)}`;
+    more.hidden = hits.length <= shownBranches;
+    more.textContent = `Show ${Math.min(100, hits.length - shownBranches)} more of ${f.count(hits.length)}`;
+    const others = hits.slice(shownBranches).filter((x) => !x.chosen);
+    const sumOf = (name) => others.reduce((a, x) => a + x[name], 0);
+    const rest =
+      others.length &&
+      h(
+        'tr',
+        {class: 'others'},
+        h(
+          'th',
+          {scope: 'row'},
+          h(
+            'span',
+            {class: 'row-button'},
+            `${f.count(others.length)} ${others.length === 1 ? 'other' : 'others'}`,
+          ),
+        ),
+        h('td', {class: 'number c-revenue'}, f.money(sumOf('revenue'))),
+        h(
+          'td',
+          {class: 'number c-share'},
+          h('span'),
+          h('span', null, f.percent(sumOf('share'))),
+        ),
+        h('td', {class: 'number c-change'}),
+        h('td', {class: 'number c-purchases'}, f.count(sumOf('purchases'))),
+        h(
+          'td',
+          {class: 'number c-basket'},
+          sumOf('purchases')
+            ? f.money(Math.round(sumOf('revenue') / sumOf('purchases')))
+            : '–',
+        ),
+        h('td', {class: 'number c-customers'}),
+        h('td', {class: 'c-curve'}),
+      );
     const total =
       all &&
       h(
@@ -200,7 +286,7 @@ export function makeBranches(act) {
             : '',
         ),
       );
-    branchFoot.replaceChildren(total ?? '');
+    branchFoot.replaceChildren(...[rest, total].filter(Boolean));
     const label = range.single ? 'Customers' : 'Customers a day';
     setText(
       heads[6].querySelector('button'),
@@ -241,12 +327,15 @@ export function makeBranches(act) {
           },
           {label: 'Revenue before', name: 'revenue_before', number: true},
         ],
-        rows: [
-          ...items.map((x) => row(x, x.name, x.share, x.id)),
-          ...(all ? [row(all, 'All branches', null, '*')] : []),
-        ],
+        // Made when somebody wants them: there may be thousands.
+        get rows() {
+          return [
+            ...items.map((x) => row(x, x.name, x.share, x.id)),
+            ...(all ? [row(all, 'All branches', null, '*')] : []),
+          ];
+        },
       },
     });
-    branches.say(null);
+    branches.say(hits.length ? null : 'No branch has such a name.');
   };
 }

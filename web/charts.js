@@ -1,4 +1,4 @@
-// Charts: small SVG drawings, and the trend on uPlot.
+// Charts: bars, and the trend on uPlot.
 
 import {announce, h, s} from './dom.js';
 
@@ -6,54 +6,6 @@ const color = (name) =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export const seriesColor = (i) => color(`--series-${(i % 6) + 1}`);
-
-/// A curve without axes; its last value has a dot, a hollow one with a dotted
-/// way to it when its day is not over. Stretches to any width.
-export function spark(values, {open = false, wide = 96, high = 28} = {}) {
-  const known = values.filter((x) => x !== null);
-  const svg = s('svg', {
-    class: 'spark',
-    viewBox: `0 0 ${wide} ${high}`,
-    preserveAspectRatio: 'none',
-    width: wide,
-    height: high,
-    'aria-hidden': 'true',
-  });
-  if (known.length < 2 || known.every((x) => !x)) return svg;
-  const top = Math.max(...known, 0);
-  const low = Math.min(...known, 0);
-  const pad = 3;
-  const x = (i) => (pad + (i * (wide - 2 * pad)) / (values.length - 1)).toFixed(1);
-  const y = (v) =>
-    (
-      high -
-      pad -
-      (top === low ? 0 : (v - low) / (top - low)) * (high - 2 * pad)
-    ).toFixed(1);
-  const points = values
-    .map((v, i) => (v === null ? null : [x(i), y(v)]))
-    .filter(Boolean);
-  const path = (list) =>
-    list.map(([a, b], i) => `${i ? 'L' : 'M'}${a} ${b}`).join('');
-  const over = open ? points.slice(0, -1) : points;
-  const [end] = points.slice(-1);
-  const dot = (name, [a, b]) => s('path', {class: name, d: `M${a} ${b}h0`});
-  svg.append(
-    s('path', {
-      class: 'area',
-      d: `${path(over)}L${over.at(-1)[0]} ${high - pad}L${over[0][0]} ${high - pad}Z`,
-    }),
-    s('path', {class: 'line', d: path(over)}),
-  );
-  if (open)
-    svg.append(
-      s('path', {class: 'open', d: path(points.slice(-2))}),
-      dot('open-end', end),
-      dot('open-core', end),
-    );
-  else svg.append(dot('end', end));
-  return svg;
-}
 
 /// What a chart says of the place under the pointer.
 class Tip {
@@ -98,8 +50,8 @@ export function bars(box, items, {names, format}) {
   const high = 190;
   const base = high - 22;
   const wide = Math.max(box.clientWidth, 240);
-  const left = 38;
   const top = niceTop(Math.max(1, ...items.map((x) => x.parts[0] + x.parts[1])));
+  const left = Math.max(38, 10 + 7.5 * format(top).length);
   const step = (wide - left) / items.length;
   const bar = Math.max(1, Math.min(26, step * 0.72));
   const y = (v) => base - (v / top) * (base - 10);

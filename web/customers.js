@@ -3,8 +3,9 @@
 import {h, named, setText, term} from './dom.js';
 import {bars} from './charts.js';
 import * as f from './format.js';
+import {DEFINITIONS} from './marks.js';
 import {section} from './model.js';
-import {cell, choice, countCell, DEFINITIONS, moneyCell, Panel} from './panel.js';
+import {cell, choice, countCell, moneyCell, Panel} from './panel.js';
 import {SteadyRows} from './table.js';
 
 /// @returns what draws the ranking: `(model, state, glow)`.

@@ -1,10 +1,9 @@
 // The key figures, each with its change and a small curve.
 
 import {$, h, setText, term} from './dom.js';
-import {spark} from './charts.js';
 import * as f from './format.js';
+import {changeMark, DEFINITIONS, spark} from './marks.js';
 import {curves, figures} from './model.js';
-import {changeMark, DEFINITIONS} from './panel.js';
 
 const NBSP = '\u00a0';
 
@@ -22,7 +21,7 @@ export function makeFigures() {
     {id: 'customers', label: 'Customers', show: f.about},
   ].map((kpi) => {
     kpi.term = h('div', {class: 'kpi-label'}, term(kpi.label, DEFINITIONS[kpi.id]));
-    kpi.value = h('p', {class: 'kpi-value'}, '\u2007');
+    kpi.value = h('p', {class: 'kpi-value', elementtiming: 'figures'}, '\u2007');
     kpi.note = h('p', {class: 'kpi-note'}, NBSP);
     kpi.curve = h('div', {class: 'kpi-curve'});
     kpiRoot.append(

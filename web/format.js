@@ -2,6 +2,12 @@
 
 const locale = navigator.languages?.length ? [...navigator.languages] : undefined;
 
+/// Formatters take a while to make, and the first paint needs few of them.
+function lazy(make) {
+  let made = null;
+  return () => (made ??= make());
+}
+
 let currency = 'USD';
 let digits = 2;
 let moneyFormat, roundFormat, compactFormat;
@@ -10,14 +16,17 @@ export function setCurrency(code) {
   if (moneyFormat && code === currency) return;
   currency = code;
   const make = (more) =>
-    new Intl.NumberFormat(locale, {
-      style: 'currency',
-      currency,
-      currencyDisplay: 'narrowSymbol',
-      ...more,
-    });
+    lazy(
+      () =>
+        new Intl.NumberFormat(locale, {
+          style: 'currency',
+          currency,
+          currencyDisplay: 'narrowSymbol',
+          ...more,
+        }),
+    );
   moneyFormat = make({});
-  digits = moneyFormat.resolvedOptions().maximumFractionDigits;
+  digits = moneyFormat().resolvedOptions().maximumFractionDigits;
   roundFormat = make({maximumFractionDigits: 0, minimumFractionDigits: 0});
   compactFormat = make({
     notation: 'compact',
@@ -44,34 +53,33 @@ export function decimal(amount, places = digits) {
     : `${sign}${text.slice(0, -places)}.${text.slice(-places)}`;
 }
 
-export const money = (amount) => moneyFormat.format(amount / 10 ** digits);
-export const moneyRound = (amount) => roundFormat.format(amount / 10 ** digits);
+export const money = (amount) => moneyFormat().format(amount / 10 ** digits);
+export const moneyRound = (amount) => roundFormat().format(amount / 10 ** digits);
 export const moneyCompact = (amount) =>
   Math.abs(amount) < 1000 * 10 ** digits
     ? moneyRound(amount)
-    : compactFormat.format(amount / 10 ** digits);
+    : compactFormat().format(amount / 10 ** digits);
 
-const plain = new Intl.NumberFormat(locale);
-const one = new Intl.NumberFormat(locale, {maximumFractionDigits: 1});
-const compact = new Intl.NumberFormat(locale, {
-  notation: 'compact',
-  maximumFractionDigits: 1,
-});
-export const count = (n) => plain.format(n);
-export const about = (n) => one.format(n);
+const number = (options) => lazy(() => new Intl.NumberFormat(locale, options));
+
+const plain = number({});
+const one = number({maximumFractionDigits: 1});
+const compact = number({notation: 'compact', maximumFractionDigits: 1});
+export const count = (n) => plain().format(n);
+export const about = (n) => one().format(n);
 export const countCompact = (n) =>
-  n < 10000 ? plain.format(n) : compact.format(n);
+  n < 10000 ? plain().format(n) : compact().format(n);
 
-const percentFormat = new Intl.NumberFormat(locale, {
+const percentFormat = number({
   style: 'percent',
   maximumFractionDigits: 1,
   minimumFractionDigits: 1,
 });
-const wholePercent = new Intl.NumberFormat(locale, {
+const wholePercent = number({
   style: 'percent',
   maximumFractionDigits: 0,
 });
-export const percent = (x) => percentFormat.format(x);
+export const percent = (x) => percentFormat().format(x);
 
 /// How much more or less: {text, sign}; nothing to compare with is 'new'.
 export function change(now, before) {
@@ -81,7 +89,7 @@ export function change(now, before) {
   const size =
     Math.abs(x) >= 10
       ? '> 999%'
-      : (Math.abs(x) >= 0.995 ? wholePercent : percentFormat).format(Math.abs(x));
+      : (Math.abs(x) >= 0.995 ? wholePercent : percentFormat)().format(Math.abs(x));
   return {text: size, sign: Math.sign(x)};
 }
 
@@ -89,7 +97,7 @@ export function change(now, before) {
 
 const utc = (day) => new Date(`${day}T00:00:00Z`);
 const day = (options) =>
-  new Intl.DateTimeFormat(locale, {timeZone: 'UTC', ...options});
+  lazy(() => new Intl.DateTimeFormat(locale, {timeZone: 'UTC', ...options}));
 
 const long = day({weekday: 'long', day: 'numeric', month: 'long', year: 'numeric'});
 const medium = day({
@@ -106,24 +114,26 @@ const weekdayShort = day({weekday: 'short'});
 const weekdayLong = day({weekday: 'long'});
 const weekdayDay = day({weekday: 'short', day: 'numeric', month: 'short'});
 
-export const dayLong = (d) => long.format(utc(d));
-export const dayMedium = (d) => medium.format(utc(d));
-export const dayShort = (d) => short.format(utc(d));
-export const dayWithYear = (d) => shortYear.format(utc(d));
-export const dayWeekday = (d) => weekdayDay.format(utc(d));
-export const monthLong = (d) => monthYear.format(utc(d));
-export const monthTick = (d) => monthShort.format(utc(d));
+export const dayLong = (d) => long().format(utc(d));
+export const dayMedium = (d) => medium().format(utc(d));
+export const dayShort = (d) => short().format(utc(d));
+export const dayWithYear = (d) => shortYear().format(utc(d));
+export const dayWeekday = (d) => weekdayDay().format(utc(d));
+export const monthLong = (d) => monthYear().format(utc(d));
+export const monthTick = (d) => monthShort().format(utc(d));
 export const dayRange = (from, to) =>
-  from === to ? long.format(utc(from)) : shortYear.formatRange(utc(from), utc(to));
+  from === to
+    ? long().format(utc(from))
+    : shortYear().formatRange(utc(from), utc(to));
 
 /// 1 is Monday; 2024-01-01 was one.
 const monday = (n) => `2024-01-0${n}`;
-export const weekdayName = (n) => weekdayLong.format(utc(monday(n)));
-export const weekdayTick = (n) => weekdayShort.format(utc(monday(n)));
+export const weekdayName = (n) => weekdayLong().format(utc(monday(n)));
+export const weekdayTick = (n) => weekdayShort().format(utc(monday(n)));
 
 const hourFormat = day({hour: 'numeric'});
 export const hourName = (hour) =>
-  hourFormat.format(new Date(Date.UTC(2024, 0, 1, hour)));
+  hourFormat().format(new Date(Date.UTC(2024, 0, 1, hour)));
 
 const clocks = new Map();
 function clock(zone, options) {

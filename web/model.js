@@ -89,13 +89,17 @@ export async function fill(model, again, part) {
 
 // -- what follows -------------------------------------------------------------
 
+/// Answers by branch. A chain may have thousands, and each is looked for.
+const indexes = new WeakMap();
+function ofBranch(answer, branch) {
+  if (!indexes.has(answer))
+    indexes.set(answer, new Map(answer.branches.map((x) => [x.branch_id, x])));
+  return indexes.get(answer).get(branch) ?? null;
+}
+
 /// The part of an answer that the filter is about: a branch, or all.
 export const section = (answer, branch) =>
-  !answer
-    ? null
-    : branch
-      ? (answer.branches.find((x) => x.branch_id === branch) ?? null)
-      : answer.total;
+  !answer ? null : branch ? ofBranch(answer, branch) : answer.total;
 
 const empty = () => ({revenue: 0, purchases: 0, items: 0, customers: 0});
 

@@ -4,21 +4,6 @@ import {$, announce, h, setText} from './dom.js';
 import * as f from './format.js';
 import {csvOf, dataTable, download} from './table.js';
 
-/// What the page says in more than one place.
-export const DEFINITIONS = {
-  revenue: 'What the purchases add up to, at the prices on their receipts.',
-  purchases:
-    'Receipts recorded. A receipt counts once, however often its till sent it.',
-  basket: 'Revenue divided by purchases.',
-  customers:
-    'Different people who bought. Who comes twice, or to two branches, counts once: so customers of branches and of days do not add up.',
-  customersMean:
-    'Different people a day, on average of the days. Who comes on two days counts on each: customers of days do not add up to those of the period.',
-  share: 'Of the revenue of all branches.',
-  change: 'Against the same days before, as far as both are over.',
-  fresh: 'Customers whose first purchase was recorded with a sale of this day.',
-};
-
 // -- a panel ------------------------------------------------------------------
 
 export class Panel {
@@ -149,21 +134,6 @@ export function choice(label, options, pick) {
         buttons[i].setAttribute('aria-pressed', o.id === id),
       ),
   };
-}
-
-export function changeMark(now, before, more = '') {
-  const x = f.change(now, before);
-  const word = x.sign > 0 ? 'up ' : x.sign < 0 ? 'down ' : '';
-  return h(
-    'span',
-    {class: `change ${x.sign > 0 ? 'up' : x.sign < 0 ? 'down' : ''}`},
-    x.sign
-      ? h('span', {'aria-hidden': 'true', class: 'arrow'}, x.sign > 0 ? '▲' : '▼')
-      : null,
-    word ? h('span', {class: 'hidden'}, word) : null,
-    x.text,
-    more,
-  );
 }
 
 export const cell = (show, raw = show) => ({show, raw});

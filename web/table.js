@@ -2,6 +2,9 @@
 
 import {h, named} from './dom.js';
 
+/// A table for eyes ends here; a file has all rows.
+const ROWS_MAX = 500;
+
 /// A panel's data: columns `{label, name, number}` and rows of cells, each
 /// `{show, raw}`: what is read and what a program gets.
 export function dataTable({caption, columns, rows}) {
@@ -26,7 +29,7 @@ export function dataTable({caption, columns, rows}) {
       h(
         'tbody',
         null,
-        rows.map((row) =>
+        rows.slice(0, ROWS_MAX).map((row) =>
           h(
             'tr',
             null,
@@ -41,6 +44,13 @@ export function dataTable({caption, columns, rows}) {
         ),
       ),
     ),
+    rows.length > ROWS_MAX
+      ? h(
+          'p',
+          {class: 'hint'},
+          `The first ${ROWS_MAX} of ${rows.length} rows. The CSV has them all.`,
+        )
+      : null,
   );
 }
 

@@ -109,6 +109,22 @@ export class Program {
     fs.rmSync(this.root, {recursive: true, force: true});
   }
 
+  /// Signals a server that `up` started, by the name of its program.
+  signal(server, name) {
+    const children = fs.readFileSync(
+      `/proc/${this.process.pid}/task/${this.process.pid}/children`,
+      'utf8',
+    );
+    const pids = children
+      .split(' ')
+      .filter(
+        (pid) =>
+          pid && fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === server,
+      );
+    if (pids.length !== 1) throw new Error(`${pids.length} of ${server}`);
+    process.kill(Number(pids[0]), name);
+  }
+
   /// Runs another command on the same directory. @returns its output.
   async run(...words) {
     const {stdout} = await promisify(execFile)(
@@ -129,7 +145,13 @@ export class Program {
   }
 
   /// Records a sale, and waits until it is counted.
-  async sell({
+  async sell(sale) {
+    const body = await this.record(sale);
+    await this.ask(`/analytics/summary?after=${body.event_id}`);
+    return body;
+  }
+
+  async record({
     branch = 'branch-1',
     items = [['espresso', 'Espresso', '2.50']],
     ...more
@@ -157,7 +179,6 @@ export class Program {
     });
     const body = await answer.json();
     if (answer.status !== 201) throw new Error(JSON.stringify(body));
-    await this.ask(`/analytics/summary?after=${body.event_id}`);
     return body;
   }
 }
