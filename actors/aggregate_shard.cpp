@@ -72,6 +72,9 @@ struct shard_metrics {
   counter& stalls = metrics().get_counter(
     "tillstream_shard_stalls_total",
     "Times that pending events did not come and the branch was opened again.");
+  counter& unpublished = metrics().get_counter(
+    "tillstream_shard_waits_for_relay_total",
+    "Times that pending events did not come because they were not published.");
   counter& chunks = metrics().get_counter(
     "tillstream_chunks_loaded_total",
     "Pieces of the tables that shards loaded for questions.");
@@ -640,12 +643,21 @@ void recover_forgotten(self_pointer self, const std::string& life) {
   }
   if (std::exchange(state.alarmed_for, life) != life)
     sound_alarm(state, life);
+  // A stream that is lost is lost for all branches.
+  if (now_of(self) < state.open_at)
+    return;
+  auto ticket = state.options.gate->enter();
+  if (!ticket) {
+    state.open_at = now_of(self) + tick_interval;
+    self->scheduled_send(self, state.open_at, atom::tick_v);
+    return;
+  }
   state.open_asked = true;
   self
     ->request(state.options.relay, republish_answer_max, atom::republish_v,
               branch_of(self), republish_after(state))
     .then(
-      [self, life](int64_t count) {
+      [self, life, ticket](int64_t count) {
         log::warning(log_republished,
                      {{"branch", branch_of(self)}, {"events", count}});
         self->state.open_asked = false;
@@ -886,10 +898,10 @@ void check_life(self_pointer self) {
 
 /// The stream may have been lost before the branch's cursor knew any of its
 /// lives: what was SENT and never applied is published again.
-void publish_missing(self_pointer self) {
+void publish_missing(self_pointer self, mend_gate::ticket ticket) {
   auto& state = self->state;
   state.open_asked = true;
-  auto finish = [self] {
+  auto finish = [self, ticket = std::move(ticket)] {
     self->state.open_asked = false;
     if (self->state.at == phase::live)
       reopen(self);
@@ -910,24 +922,98 @@ void publish_missing(self_pointer self) {
       });
 }
 
-/// Opens again when something is pending and nothing comes; when that did not
-/// help, has it published again.
-void check_stall(self_pointer self) {
+/// Tells whether something is pending and nothing came since `heard_at`.
+bool seems_stalled(self_pointer self, time_point heard_at) {
+  const auto& state = self->state;
+  return state.at == phase::live && state.busy == work::none
+         && !state.open_asked && state.inbox->empty()
+         && state.heard_at == heard_at && state.pending.count() > 0;
+}
+
+/// What is pending was published long ago, is not applied and does not come.
+/// @param last_seq The branch's last message in the stream.
+void mend_stall(self_pointer self, uint64_t last_seq) {
   auto& state = self->state;
-  auto oldest = state.pending.oldest();
-  if (state.at != phase::live || state.busy != work::none || state.open_asked
-      || !state.inbox->empty() || !oldest
-      || now_of(self) - state.heard_at < state.stall_wait
-      || state.options.now() - *oldest < state.stall_wait)
-    return;
   auto again = state.stall_wait > limits::stall_min;
+  mend_gate::ticket ticket;
+  if (again && state.synced && last_seq <= state.inbox->last_seq()) {
+    ticket = state.options.gate->enter();
+    if (!ticket)
+      return; // The next tick looks again.
+  }
   state.stall_wait
     = std::min<caf::timespan>(state.stall_wait * 2, limits::stall_max);
   stats().stalls.add();
-  if (again && state.synced)
-    publish_missing(self);
+  if (ticket)
+    publish_missing(self, std::move(ticket));
   else
     reopen(self);
+}
+
+/// Goes on with one who waits, unless something has come meanwhile.
+/// @returns the handlers of a question, for `then`.
+template <class T, class F>
+auto unless_heard(self_pointer self, F on_answer) {
+  auto since = self->state.heard_at;
+  self->state.open_asked = true;
+  return std::pair{[self, since, on_answer](T answer) {
+                     self->state.open_asked = false;
+                     if (seems_stalled(self, since))
+                       on_answer(self, answer, since);
+                     go_on(self);
+                   },
+                   [self](caf::error&) {
+                     self->state.open_asked = false;
+                     self->state.heard_at = now_of(self);
+                     go_on(self);
+                   }};
+}
+
+void look_into_stream(self_pointer self) {
+  auto [then, otherwise]
+    = unless_heard<uint64_t>(self, [](self_pointer s, uint64_t last_seq,
+                                      time_point) { mend_stall(s, last_seq); });
+  self
+    ->request(self->state.options.consumer, state_answer_max, atom::state_v,
+              branch_of(self))
+    .then(then, otherwise);
+}
+
+/// Asks the outbox for how long the oldest pending event has been SENT: with
+/// the relay behind, opening or publishing again were work on top of too much.
+void look_into_outbox(self_pointer self, const uuid& oldest) {
+  auto [then, otherwise] = unless_heard<int64_t>(
+    self, [](self_pointer s, int64_t sent_ms, time_point since) {
+      auto& state = s->state;
+      if (std::chrono::milliseconds{sent_ms} < limits::stall_min) {
+        stats().unpublished.add(sent_ms < 0 ? 1 : 0);
+        state.heard_at = now_of(s);
+      } else if (state.reconciled_at <= since) {
+        // A note may have come for what is applied; the next tick looks on.
+        state.reconcile_due = true;
+      } else {
+        look_into_stream(s);
+      }
+    });
+  self
+    ->request(self->state.options.purchases, limits::shard_load_max,
+              atom::state_v, branch_of(self), oldest)
+    .then(then, otherwise);
+}
+
+/// Finds out why something is pending and nothing comes. A few branches at a
+/// time: when all of them wait it is for the same reason.
+void check_stall(self_pointer self) {
+  auto& state = self->state;
+  auto now = now_of(self);
+  auto oldest = state.pending.oldest();
+  if (!seems_stalled(self, state.heard_at) || !oldest
+      || now - state.heard_at < state.stall_wait
+      || state.options.now() - *oldest < state.stall_wait)
+    return;
+  auto ids = state.pending.oldest_ids(1);
+  if (!ids.empty() && state.options.gate->may_look(now))
+    look_into_outbox(self, ids.front());
 }
 
 void show_lag(aggregate_shard_state& state) {
@@ -1017,6 +1103,7 @@ aggregate_shard_state::~aggregate_shard_state() {
 aggregate_shard_actor::behavior_type
 aggregate_shard(self_pointer self, aggregate_shard_options options) {
   assert(options.now && options.fetch_max > 0 && options.batch_max > 0);
+  assert(options.gate);
   install_handlers(self);
   set_up(self, std::move(options));
   self->set_exit_handler([self](caf::exit_msg& msg) {

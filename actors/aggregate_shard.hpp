@@ -4,6 +4,7 @@
 #include "actors/backoff.hpp"
 #include "actors/branch_inbox.hpp"
 #include "actors/branch_memory.hpp"
+#include "actors/mend_gate.hpp"
 #include "messages/interfaces.hpp"
 #include "messages/limits.hpp"
 #include "messages/questions.hpp"
@@ -72,6 +73,9 @@ struct aggregate_shard_options {
 
   /// Seeds the backoff's jitter.
   uint64_t seed = random_seed();
+
+  /// Shared with the other shards of the node.
+  mend_gate_ptr gate = std::make_shared<mend_gate>();
 };
 
 /// State of an AGGREGATE SHARD.
@@ -201,6 +205,11 @@ struct aggregate_shard_state {
 ///   before it, that is an alarm; the relay publishes again what is missing,
 ///   and only then the cursor moves into the new life of the stream. A crash
 ///   in between does it all again; the event log drops what comes twice.
+/// - Stall: when something is pending and nothing comes, the outbox tells
+///   whether it was published at all: if not the relay is behind, and waiting
+///   is all there is to do. If it was, long ago, and neither the event log nor
+///   a delivery has it, the branch opens again; if the stream does not have it
+///   either, it is published again.
 /// - Thread: cooperative; no handler blocks.
 /// - Limits: `fetch_max` messages, `backlog_ids_max` pending ids,
 ///   `shard_questions_max` questions, `after_waiters_max` waiters,

@@ -61,6 +61,11 @@ public:
   /// by halves, so that a slow trickle does not cost a request an event.
   size_t refill();
 
+  /// The number of the last message that came, or what `open` began behind.
+  uint64_t last_seq() const {
+    return last_stream_seq_;
+  }
+
   bool empty() const {
     return waiting_.empty();
   }

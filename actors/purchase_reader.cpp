@@ -97,6 +97,21 @@ recent(self_pointer self, const std::string& branch_id, timestamp since) {
     std::make_shared<const std::vector<outbox_note>>(std::move(*result))};
 }
 
+caf::result<int64_t>
+sent_age(self_pointer self, const std::string& branch_id,
+         const uuid& event_id) {
+  fault_point("purchase-reader.state");
+  auto query = [&](storage::outbox_store& outbox) {
+    return outbox.sent_age(branch_id, event_id);
+  };
+  auto result = ask(self, self->state.outbox, query);
+  if (!result)
+    return result.error();
+  if (!*result)
+    return caf::make_error(errc::not_found, "event of " + branch_id);
+  return **result;
+}
+
 } // namespace
 
 purchase_reader_actor::behavior_type
@@ -114,6 +129,9 @@ purchase_reader(self_pointer self, purchase_reader_options options) {
     },
     [self](atom::recent, const std::string& branch_id, timestamp since) {
       return recent(self, branch_id, since);
+    },
+    [self](atom::state, const std::string& branch_id, const uuid& event_id) {
+      return sent_age(self, branch_id, event_id);
     },
   };
 }

@@ -207,6 +207,7 @@ options_of(const shards_state& state, const std::string& branch_id,
   result.reader = options.reader;
   result.purchases = options.purchases;
   result.relay = options.relay;
+  result.gate = options.gate;
   result.now = [view = options.view] { return view->now(); };
   result.gather = apply_gather;
   result.fetch_max = credit_of(state);

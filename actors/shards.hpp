@@ -3,6 +3,7 @@
 #include "actors/aggregate_shard.hpp"
 #include "actors/backoff.hpp"
 #include "actors/directory_view.hpp"
+#include "actors/mend_gate.hpp"
 #include "actors/node_lease.hpp"
 #include "actors/supervisor.hpp"
 #include "messages/interfaces.hpp"
@@ -59,6 +60,9 @@ struct shards_options {
 
   /// Seeds the backoff's jitter.
   uint64_t seed = random_seed();
+
+  /// What all shards share when something must be mended.
+  mend_gate_ptr gate = std::make_shared<mend_gate>();
 };
 
 /// State of SHARDS.

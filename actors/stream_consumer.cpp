@@ -151,6 +151,17 @@ caf::result<stream_state> read_state(self_pointer self) {
   return *result;
 }
 
+caf::result<uint64_t>
+read_last_seq(self_pointer self, const std::string& branch_id) {
+  auto& state = self->state;
+  if (!state.source.is_open())
+    return caf::make_error(errc::unavailable, "not connected");
+  auto result = state.source->last_seq(branch_id);
+  if (!result)
+    return result.error();
+  return *result;
+}
+
 void deliver(self_pointer self, const deliveries_ptr& xs) {
   fault_point("stream-consumer.deliver");
   auto& state = self->state;
@@ -217,6 +228,9 @@ stream_consumer(self_pointer self, stream_consumer_options options) {
         self->state.source->ack(*replies);
     },
     [self](atom::state) { return read_state(self); },
+    [self](atom::state, const std::string& branch_id) {
+      return read_last_seq(self, branch_id);
+    },
     [self](atom::ready) { return tell(self->state); },
     [self](atom::deliver, const deliveries_ptr& xs) { deliver(self, xs); },
     [self](atom::reopen) { check_connection(self); },

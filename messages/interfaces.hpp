@@ -41,7 +41,10 @@ using purchase_reader_actor = caf::typed_actor<
   // Reads a page of known customers.
   caf::replies_to<atom::list, customer_page_request>::with<customer_page_ptr>,
   // Events of a branch committed since a time, without payload.
-  caf::replies_to<atom::recent, std::string, timestamp>::with<notes_ptr>>;
+  caf::replies_to<atom::recent, std::string, timestamp>::with<notes_ptr>,
+  // For how many milliseconds an event of a branch has been SENT; -1: it is
+  // NEW. `errc::not_found`: the outbox has no such row.
+  caf::replies_to<atom::state, std::string, uuid>::with<int64_t>>;
 
 /// The OUTBOX RELAY interface.
 using outbox_relay_actor = caf::typed_actor<
@@ -75,6 +78,8 @@ using stream_consumer_actor = caf::typed_actor<
   caf::reacts_to<atom::ack, strings_ptr>,
   // The stream as the broker tells it.
   caf::replies_to<atom::state>::with<stream_state>,
+  // The number of a branch's last message in the stream; 0: it has none.
+  caf::replies_to<atom::state, std::string>::with<uint64_t>,
   caf::replies_to<atom::ready>::with<readiness>,
   // INTERNAL: Messages arrived.
   caf::reacts_to<atom::deliver, deliveries_ptr>,

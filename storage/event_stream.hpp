@@ -39,9 +39,14 @@ public:
 
 using event_publisher_ptr = std::unique_ptr<event_publisher>;
 
-/// Pulls by hand; one consumer a branch that is open, memory storage, explicit
-/// acknowledgement. One connection and one subscription, whatever the number
-/// of branches.
+/// Pulls by hand, from consumers in memory storage. One connection and one
+/// subscription, whatever the number of branches.
+///
+/// A few branches have a consumer each, with explicit acknowledgement. From
+/// `nats_settings::shared_reader_min` on they share one, which reads the whole
+/// stream: to find the next message of one branch among thousands a server
+/// walks over all the others', with its store locked. A branch that is behind
+/// the shared reader has it go back, or reads by itself until it is not.
 class event_source {
 public:
   using delivery_handler = std::function<void(std::vector<delivery>)>;
@@ -50,8 +55,11 @@ public:
 
   virtual caf::expected<stream_state> state() = 0;
 
-  /// Creates a new consumer of the branch, to start at `first_seq`; what an
-  /// older one still sends is dropped. Nothing comes before the first `fetch`.
+  /// The number of the branch's last message in the stream; 0: it has none.
+  virtual caf::expected<uint64_t> last_seq(const std::string& branch_id) = 0;
+
+  /// Starts the branch's deliveries anew at `first_seq`; what an earlier
+  /// opening still sends is dropped. Nothing comes before the first `fetch`.
   virtual caf::expected<void>
   open(const std::string& branch_id, uint64_t first_seq, uint64_t generation)
     = 0;
@@ -64,7 +72,8 @@ public:
   virtual caf::expected<void> fetch(const std::string& branch_id, size_t count)
     = 0;
 
-  /// Acknowledges; fire and forget.
+  /// Acknowledges; fire and forget. What came by the shared reader needs none
+  /// and has no reply.
   virtual void ack(const std::vector<std::string>& replies) = 0;
 
   virtual bool connected() const = 0;
@@ -91,6 +100,12 @@ struct nats_settings {
   std::string url;
   std::string client_name = "tillstream";
   stream_settings stream;
+  /// Open branches from which on they share a reader.
+  size_t shared_reader_min = 64;
+  /// Messages that the shared reader goes back at most for branches that are
+  /// behind it; whoever is further behind reads by himself. It takes the server
+  /// and us about a second to read as many again.
+  uint64_t shared_rewind_max = 100'000;
   /// Subjects that a connection listens to beside its inbox.
   std::vector<std::string> listen_to;
 };

@@ -79,6 +79,11 @@ public:
   virtual caf::expected<std::vector<outbox_note>>
   recent(const std::string& branch_id, timestamp since, size_t limit) = 0;
 
+  /// For how many milliseconds an event has been SENT, by the database's clock;
+  /// -1: it is NEW. Nothing: there is no such row.
+  virtual caf::expected<std::optional<int64_t>>
+  sent_age(const std::string& branch_id, const uuid& event_id) = 0;
+
   /// The payloads of these events of a branch, in the order asked, for the
   /// lake; empty strings where the row is gone.
   virtual caf::expected<std::vector<std::string>>

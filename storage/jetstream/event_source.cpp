@@ -7,8 +7,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -55,6 +57,29 @@ constexpr auto pull_grace = 5s;
 constexpr auto refused_wait = 200ms;
 /// Between looks for requests that are overdue.
 constexpr auto overdue_interval = 1s;
+
+/// The consumer of the shared reader; no branch's name follows.
+constexpr std::string_view reader_prefix = "reader-";
+
+/// Messages that the shared reader asks for together.
+constexpr size_t reader_batch = 2000;
+
+/// Messages that came by the shared reader before their branch wanted them: of
+/// one branch, which is opened again beyond it, and of all. With that many the
+/// reader waits; the stream keeps the rest.
+constexpr size_t held_branch_max = 512;
+constexpr size_t held_max = 20'000;
+
+/// Branches behind the reader gather for so long; many open together.
+constexpr auto rewind_gather = 100ms;
+/// Between two of its ways back.
+constexpr auto rewind_interval = 2s;
+/// Branches that read by themselves at the same time because they are far
+/// behind.
+constexpr size_t stragglers_max = 32;
+
+/// An answer of the server that does not come.
+constexpr auto answer_max = 10s;
 
 /// Never the same twice: what an earlier consumer of the branch still sends,
 /// here or on another node, is told apart by its name, and its end need not be
@@ -108,6 +133,38 @@ consumer_config(const stream_settings& stream, const std::string& branch_id,
   return result;
 }
 
+/// The consumer that reads all branches. Its messages are not acknowledged: it
+/// knows by itself how far it came.
+std::string reader_config(const stream_settings& stream,
+                          const std::string& consumer, uint64_t first_seq) {
+  std::string result;
+  json_writer out{result};
+  out.begin_object().field("stream_name", stream.name);
+  out.key("config").begin_object();
+  out.field("durable_name", consumer);
+  out.field("filter_subject", stream.subjects);
+  out.field("deliver_policy", "by_start_sequence");
+  out.field("opt_start_seq",
+            static_cast<int64_t>(std::max<uint64_t>(first_seq, 1)));
+  out.field("ack_policy", "none");
+  out.field("max_deliver", -1);
+  out.field("replay_policy", "instant");
+  out.field("num_replicas", 1);
+  out.field("mem_storage", true);
+  out.field("inactive_threshold", nanoseconds{inactive_threshold}.count());
+  out.end_object().end_object();
+  return result;
+}
+
+std::string last_message_request(const std::string& subject) {
+  std::string result;
+  json_writer{result}
+    .begin_object()
+    .field("last_by_subj", subject)
+    .end_object();
+  return result;
+}
+
 std::string pull_request(size_t batch, nanoseconds expires) {
   std::string result;
   json_writer{result}
@@ -151,13 +208,25 @@ pull_end classify(const pull_status& status) {
 
 /// One open branch.
 ///
-/// At most one request is under way, so that whatever ends a request is known
-/// to end this one:
+/// ```
+///   direct ──nothing left, others share──┐
+///     ^ made                             v   nothing below the reader
+///   making <──too far behind── behind <─ looking ──────────────────> shared
+///                                │                                     ^
+///                                └───────────the reader goes back──────┘
+/// ```
+///
+/// A consumer of its own has at most one request under way, so that whatever
+/// ends a request is known to end this one:
 /// ```
 ///   idle ──wanted──> asked ──filled, expired──> idle
 ///                      └──consumer gone, connection lost──> removed
 /// ```
 struct branch_slot {
+  enum class way { direct, making, looking, behind, shared };
+
+  way how = way::direct;
+  /// Its own consumer.
   std::string consumer;
   uint64_t generation = 0;
   /// The link's reconnects when the branch was opened.
@@ -171,6 +240,32 @@ struct branch_slot {
   steady_clock::time_point deadline;
   /// No request before.
   steady_clock::time_point not_before;
+  /// The first stream sequence that was not delivered or held.
+  uint64_t next = 1;
+  /// How many were delivered since it was opened.
+  uint64_t delivered = 0;
+  /// While `looking`: the reader was so far at its beginning, and whether it
+  /// met messages of the branch since.
+  uint64_t reader_was_at = 0;
+  bool passed_by = false;
+  /// Came by the shared reader and was not wanted yet.
+  std::deque<delivered_message> held;
+};
+
+/// Reads all branches of the stream in order.
+struct shared_reader {
+  /// Empty: there is none.
+  std::string consumer;
+  bool made = false;
+  std::string incarnation;
+  /// The stream sequence that comes next.
+  uint64_t next = 1;
+  uint64_t consumer_seq = 0;
+  size_t asked = 0;
+  uint64_t request = 0;
+  steady_clock::time_point deadline;
+  steady_clock::time_point not_before;
+  steady_clock::time_point next_rewind;
 };
 
 class event_source_impl : public event_source {
@@ -178,6 +273,8 @@ public:
   event_source_impl(nats_settings settings, broker_link_ptr link,
                     delivery_handler on_delivery)
     : settings_(std::move(settings)),
+      subject_prefix_(settings_.stream.subjects.substr(
+        0, settings_.stream.subjects.find('*'))),
       on_delivery_(std::move(on_delivery)),
       receiver_(settings_, std::move(link),
                 {[this](broker_link& from, std::vector<message_ptr> messages) {
@@ -188,7 +285,21 @@ public:
   }
 
   caf::expected<stream_state> state() override {
-    return ask_stream_state(*receiver_.link(), settings_.stream.name);
+    auto before = reader_position();
+    auto result = ask_stream_state(*receiver_.link(), settings_.stream.name);
+    if (result)
+      compare_reader(before, *result);
+    return result;
+  }
+
+  caf::expected<uint64_t> last_seq(const std::string& branch_id) override {
+    if (!is_plain_name(branch_id))
+      return caf::make_error(errc::invalid, "not a branch id");
+    auto answer = ask(*receiver_.link(), "STREAM.MSG.GET." + stream(),
+                      last_message_request(subject_of(branch_id)));
+    if (!answer)
+      return answer.error();
+    return read_last_seq(*answer);
   }
 
   caf::expected<void> open(const std::string& branch_id, uint64_t first_seq,
@@ -200,26 +311,30 @@ public:
     if (!link->connected())
       return caf::make_error(errc::unavailable, "not connected to NATS");
     branch_slot slot;
-    slot.consumer = consumer_name(branch_id, nonces_());
     slot.generation = generation;
     slot.reconnects = link->reconnects();
+    slot.next = std::max<uint64_t>(first_seq, 1);
+    if (shares())
+      return open_shared(*link, branch_id, std::move(slot));
+    slot.consumer = consumer_name(branch_id, nonces_());
     if (auto done = create_consumer(*link, branch_id, slot.consumer, first_seq);
         !done)
       return done;
     std::lock_guard guard{mutex_};
-    slots_[branch_id] = slot;
+    slots_[branch_id] = std::move(slot);
     return {};
   }
 
   void close(const std::string& branch_id) override {
-    auto consumer = forget(branch_id);
-    if (consumer.empty())
-      return;
     auto link = receiver_.link();
-    // Nobody waits for the answer; the server removes idle ones anyway.
-    static_cast<void>(link->send(fmt::format("$JS.API.CONSUMER.DELETE.{}.{}",
-                                             settings_.stream.name, consumer),
-                                 link->reply_subject(0), {}));
+    std::lock_guard guard{mutex_};
+    auto slot = slots_.find(branch_id);
+    if (slot == slots_.end())
+      return;
+    delete_consumer(*link, slot->second.consumer);
+    erase(slot);
+    if (slots_.empty())
+      end_reader(*link);
   }
 
   caf::expected<void>
@@ -231,7 +346,10 @@ public:
       return caf::make_error(errc::not_found, "the branch is not open");
     slot->second.wanted
       = std::min(slot->second.wanted + count, ack_pending_max);
-    ask_for_more(*link, branch_id, slot->second);
+    if (slot->second.how == branch_slot::way::direct)
+      ask_for_more(*link, branch_id, slot->second);
+    else
+      give_held(*link, *slot);
     return {};
   }
 
@@ -249,17 +367,24 @@ public:
 
 private:
   using slot_map = std::map<std::string, branch_slot, std::less<>>;
+  using way = branch_slot::way;
+
+  const std::string& stream() const {
+    return settings_.stream.name;
+  }
+
+  std::string subject_of(const std::string& branch_id) const {
+    return filter_subject(settings_.stream.subjects, branch_id);
+  }
 
   // -- consumers --------------------------------------------------------------
 
   caf::expected<void>
   create_consumer(broker_link& link, const std::string& branch_id,
                   const std::string& consumer, uint64_t first_seq) const {
-    auto answer
-      = ask(link,
-            fmt::format("CONSUMER.DURABLE.CREATE.{}.{}", settings_.stream.name,
-                        consumer),
-            consumer_config(settings_.stream, branch_id, consumer, first_seq));
+    auto answer = ask(
+      link, fmt::format("CONSUMER.DURABLE.CREATE.{}.{}", stream(), consumer),
+      consumer_config(settings_.stream, branch_id, consumer, first_seq));
     if (!answer)
       return answer.error();
     if (!answer->error.empty())
@@ -267,19 +392,43 @@ private:
     return {};
   }
 
-  /// @returns the branch's consumer; empty when it is not open.
-  std::string forget(const std::string& branch_id) {
-    std::lock_guard guard{mutex_};
-    auto slot = slots_.find(branch_id);
-    if (slot == slots_.end())
-      return {};
-    auto consumer = std::move(slot->second.consumer);
-    requests_.erase(slot->second.request);
-    slots_.erase(slot);
-    return consumer;
+  void delete_consumer(broker_link& link, const std::string& consumer) const {
+    // Nobody waits for the answer; the server removes idle ones anyway.
+    if (!consumer.empty())
+      static_cast<void>(link.send(
+        fmt::format("$JS.API.CONSUMER.DELETE.{}.{}", stream(), consumer),
+        link.reply_subject(0), {}));
   }
 
-  // -- requests; all with the mutex held --------------------------------------
+  // -- all below with the mutex held, unless they say otherwise ---------------
+
+  void erase(slot_map::iterator slot) {
+    requests_.erase(slot->second.request);
+    held_ -= slot->second.held.size();
+    slots_.erase(slot);
+  }
+
+  void lose(slot_map::iterator slot, std::string why,
+            std::vector<delivery>& result) {
+    result.push_back(
+      {slot->first, slot->second.generation, {}, std::move(why)});
+    erase(slot);
+  }
+
+  /// Asks the server on a slot's behalf; the answer comes to `take_answer`.
+  void
+  ask_server(broker_link& link, const std::string& branch_id, branch_slot& slot,
+             const std::string& what, std::string_view payload) {
+    requests_.erase(slot.request);
+    slot.request = ++last_request_;
+    slot.deadline = steady_clock::now() + answer_max;
+    requests_[slot.request] = branch_id;
+    // If it cannot be sent the connection is down, and `lose_all` follows.
+    static_cast<void>(
+      link.send("$JS.API." + what, link.reply_subject(slot.request), payload));
+  }
+
+  // -- a branch's own consumer ------------------------------------------------
 
   nanoseconds pull_expires() const {
     return std::clamp<nanoseconds>(pull_share * slots_.size(), pull_expires_min,
@@ -289,24 +438,19 @@ private:
   void ask_for_more(broker_link& link, const std::string& branch_id,
                     branch_slot& slot) {
     auto now = steady_clock::now();
-    if (slot.asked > 0 || slot.wanted == 0)
+    if (slot.how != way::direct || slot.asked > 0 || slot.wanted == 0)
       return;
     if (now < slot.not_before) {
       waiting_.insert(branch_id);
       return;
     }
     waiting_.erase(branch_id);
-    requests_.erase(slot.request);
-    slot.request = ++last_request_;
     slot.asked = std::min(slot.wanted, limits::branch_fetch_max);
     auto expires = pull_expires();
+    ask_server(link, branch_id, slot,
+               fmt::format("CONSUMER.MSG.NEXT.{}.{}", stream(), slot.consumer),
+               pull_request(slot.asked, expires));
     slot.deadline = now + expires + pull_grace;
-    requests_[slot.request] = branch_id;
-    // If it cannot be sent the connection is down, and `lose_all` follows.
-    static_cast<void>(link.send(
-      fmt::format("$JS.API.CONSUMER.MSG.NEXT.{}.{}", settings_.stream.name,
-                  slot.consumer),
-      link.reply_subject(slot.request), pull_request(slot.asked, expires)));
   }
 
   /// Asks again where the server had refused.
@@ -315,7 +459,206 @@ private:
     for (const auto& name : names)
       if (auto slot = slots_.find(name); slot != slots_.end())
         ask_for_more(link, name, slot->second);
+    pull_reader(link);
   }
+
+  // -- the shared reader ------------------------------------------------------
+
+  /// Takes the lock.
+  bool shares() {
+    std::lock_guard guard{mutex_};
+    return slots_.size() + 1 >= settings_.shared_reader_min
+           || !reader_.consumer.empty();
+  }
+
+  /// Takes the lock. @returns where the reader is; 0: there is none.
+  uint64_t reader_position() {
+    std::lock_guard guard{mutex_};
+    return reader_.consumer.empty() ? 0 : reader_.next;
+  }
+
+  /// Takes the lock. A stream that lost its end hands out old numbers again:
+  /// the reader would wait for what never comes.
+  void compare_reader(uint64_t before, const stream_state& now) {
+    auto link = receiver_.link();
+    std::lock_guard guard{mutex_};
+    if (before == 0 || reader_.consumer.empty()
+        || (now.incarnation == reader_.incarnation
+            && now.last_seq + 1 >= before))
+      return;
+    std::vector<delivery> result;
+    lose_followers(*link, "the stream is another", result);
+    on_delivery_(std::move(result));
+  }
+
+  /// Takes the lock.
+  caf::expected<void>
+  open_shared(broker_link& link, const std::string& branch_id,
+              branch_slot slot) {
+    std::optional<stream_state> begin;
+    if (reader_position() == 0) {
+      auto state = ask_stream_state(link, stream());
+      if (!state)
+        return state.error();
+      begin = std::move(*state);
+    }
+    std::lock_guard guard{mutex_};
+    if (reader_.consumer.empty()) {
+      if (!begin)
+        return caf::make_error(errc::unavailable, "the reader has just ended");
+      reader_.incarnation = begin->incarnation;
+      make_reader(link, begin->last_seq + 1);
+    }
+    auto& place = slots_[branch_id] = std::move(slot);
+    look(link, branch_id, place);
+    return {};
+  }
+
+  void make_reader(broker_link& link, uint64_t first_seq) {
+    delete_consumer(link, reader_.consumer);
+    reader_.consumer = fmt::format("{}{:012x}", reader_prefix,
+                                   (nonce_base_ + ++reader_count_)
+                                     & ((uint64_t{1} << 48) - 1));
+    reader_.made = false;
+    reader_.next = first_seq;
+    reader_.consumer_seq = 0;
+    reader_.asked = 0;
+    reader_.request = ++last_request_;
+    reader_.deadline = steady_clock::now() + answer_max;
+    static_cast<void>(
+      link.send(fmt::format("$JS.API.CONSUMER.DURABLE.CREATE.{}.{}", stream(),
+                            reader_.consumer),
+                link.reply_subject(reader_.request),
+                reader_config(settings_.stream, reader_.consumer, first_seq)));
+  }
+
+  void end_reader(broker_link& link) {
+    delete_consumer(link, reader_.consumer);
+    reader_ = {};
+  }
+
+  void lose_followers(broker_link& link, const std::string& why,
+                      std::vector<delivery>& result) {
+    end_reader(link);
+    for (auto i = slots_.begin(); i != slots_.end();) {
+      auto slot = i++;
+      auto how = slot->second.how;
+      if (how == way::looking || how == way::behind || how == way::shared)
+        lose(slot, why, result);
+    }
+  }
+
+  void pull_reader(broker_link& link) {
+    auto now = steady_clock::now();
+    if (!reader_.made || reader_.asked > 0 || held_ >= held_max
+        || now < reader_.not_before)
+      return;
+    reader_.asked = reader_batch;
+    reader_.request = ++last_request_;
+    reader_.deadline = now + pull_expires_min + pull_grace;
+    static_cast<void>(link.send(fmt::format("$JS.API.CONSUMER.MSG.NEXT.{}.{}",
+                                            stream(), reader_.consumer),
+                                link.reply_subject(reader_.request),
+                                pull_request(reader_batch, pull_expires_min)));
+  }
+
+  /// Asks whether the branch has messages that the reader has passed already.
+  void
+  look(broker_link& link, const std::string& branch_id, branch_slot& slot) {
+    slot.how = way::looking;
+    slot.reader_was_at = reader_.next;
+    slot.passed_by = false;
+    ask_server(link, branch_id, slot, "STREAM.MSG.GET." + stream(),
+               last_message_request(subject_of(branch_id)));
+  }
+
+  void looked(slot_map::iterator slot, uint64_t last_seq) {
+    auto& x = slot->second;
+    auto missed = last_seq >= x.next && x.next < x.reader_was_at;
+    if (!missed && !x.passed_by) {
+      x.how = way::shared;
+      return;
+    }
+    x.how = way::behind;
+    if (!behind_since_)
+      behind_since_ = steady_clock::now();
+  }
+
+  /// Looks after the branches that are behind the reader.
+  void catch_up(broker_link& link) {
+    auto now = steady_clock::now();
+    if (!behind_since_ || now < *behind_since_ + rewind_gather || !reader_.made)
+      return;
+    auto near = [&](const branch_slot& x) {
+      return x.next + settings_.shared_rewind_max >= reader_.next;
+    };
+    auto lowest = reader_.next;
+    size_t stragglers = 0;
+    bool any = false;
+    for (auto& [name, x] : slots_) {
+      stragglers += x.how == way::making || x.how == way::direct ? 1 : 0;
+      if (x.how != way::behind)
+        continue;
+      any = true;
+      if (near(x))
+        lowest = std::min(lowest, x.next);
+    }
+    if (lowest < reader_.next && now >= reader_.next_rewind) {
+      for (auto& [name, x] : slots_) {
+        if (x.how == way::behind && x.next >= lowest)
+          x.how = way::shared;
+        // It comes along again.
+        x.reader_was_at = std::min(x.reader_was_at, lowest);
+      }
+      make_reader(link, lowest);
+      reader_.next_rewind = now + rewind_interval;
+    }
+    for (auto& [name, x] : slots_) {
+      if (x.how != way::behind || near(x) || stragglers >= stragglers_max)
+        continue;
+      ++stragglers;
+      x.how = way::making;
+      x.consumer = consumer_name(name, nonce_base_ + ++reader_count_);
+      ask_server(
+        link, name, x,
+        fmt::format("CONSUMER.DURABLE.CREATE.{}.{}", stream(), x.consumer),
+        consumer_config(settings_.stream, name, x.consumer, x.next));
+    }
+    if (!any)
+      behind_since_.reset();
+  }
+
+  /// A branch with a consumer of its own has all there is: it joins the others.
+  void join(broker_link& link, slot_map::value_type& slot) {
+    auto& x = slot.second;
+    delete_consumer(link, x.consumer);
+    x.consumer.clear();
+    x.asked = 0;
+    look(link, slot.first, x);
+  }
+
+  void give_held(broker_link& link, slot_map::value_type& slot) {
+    auto& [name, x] = slot;
+    if (x.held.empty() || x.wanted == 0)
+      return;
+    delivery out{name, x.generation, {}, {}};
+    while (!x.held.empty() && x.wanted > 0) {
+      give(x, std::move(x.held.front()), out);
+      x.held.pop_front();
+      --held_;
+    }
+    // Both threads that come here hold the lock, so that nothing is overtaken.
+    on_delivery_({std::move(out)});
+    pull_reader(link);
+  }
+
+  static void give(branch_slot& to, delivered_message message, delivery& out) {
+    message.consumer_seq = ++to.delivered;
+    to.wanted -= std::min<size_t>(to.wanted, 1);
+    out.messages.push_back(std::move(message));
+  }
+
+  // -- the receiver's thread --------------------------------------------------
 
   void lose_overdue(broker_link& link, std::vector<delivery>& result) {
     auto now = steady_clock::now();
@@ -324,75 +667,208 @@ private:
     next_overdue_ = now + overdue_interval;
     for (auto i = slots_.begin(); i != slots_.end();) {
       auto slot = i++;
-      if (slot->second.asked > 0 && slot->second.deadline < now)
+      auto& x = slot->second;
+      auto waits = x.asked > 0 || x.how == way::looking || x.how == way::making;
+      if (waits && x.deadline < now)
         lose(slot, "the consumer does not answer", result);
     }
+    auto waits = reader_.asked > 0 || !reader_.made;
+    if (!reader_.consumer.empty() && waits && reader_.deadline < now)
+      lose_followers(link, "the reader does not answer", result);
   }
 
-  void lose(slot_map::iterator slot, std::string why,
-            std::vector<delivery>& result) {
-    result.push_back(
-      {slot->first, slot->second.generation, {}, std::move(why)});
-    requests_.erase(slot->second.request);
-    slots_.erase(slot);
-  }
-
-  // -- the receiver's thread --------------------------------------------------
-
+  /// Takes the lock.
   void pass_on(broker_link& link, const std::vector<message_ptr>& messages) {
     std::vector<delivery> result;
-    {
-      std::lock_guard guard{mutex_};
-      std::map<std::string_view, size_t> places;
-      for (const auto& msg : messages) {
-        const char* reply = natsMsg_GetReply(msg.get());
-        // Decided by the reply, as an event may have a header `Status` too.
-        if (auto ack = parse_ack_subject(reply != nullptr ? reply : ""))
-          take_message(link, msg.get(), *ack, reply, places, result);
-        else
-          take_status(link, msg.get(), result);
-      }
-      ask_again(link);
-      lose_overdue(link, result);
+    std::lock_guard guard{mutex_};
+    place_map places;
+    for (const auto& msg : messages) {
+      const char* reply = natsMsg_GetReply(msg.get());
+      // Decided by the reply, as an event may have a header `Status` too.
+      if (auto ack = parse_ack_subject(reply != nullptr ? reply : ""))
+        take_message(link, msg.get(), *ack, reply, places, result);
+      else
+        take_answer(link, msg.get(), result);
     }
+    ask_again(link);
+    catch_up(link);
+    lose_overdue(link, result);
     if (!result.empty())
       on_delivery_(std::move(result));
   }
 
-  void
-  take_message(broker_link& link, natsMsg* msg, const ack_subject& ack,
-               const char* reply, std::map<std::string_view, size_t>& places,
-               std::vector<delivery>& result) {
-    auto slot = slots_.find(branch_of(ack.consumer));
-    if (ack.stream != settings_.stream.name || slot == slots_.end()
-        || slot->second.consumer != ack.consumer)
-      return;
-    auto [place, added] = places.try_emplace(slot->first, result.size());
-    if (added)
-      result.push_back({slot->first, slot->second.generation, {}, {}});
-    delivered_message message;
-    message.stream_seq = ack.stream_seq;
-    message.consumer_seq = ack.consumer_seq;
-    message.delivery = ack.delivery;
-    message.reply = reply;
-    message.payload = std::make_shared<const std::string>(
+  /// Where a branch's part of what is delivered together is.
+  using place_map = std::map<std::string, size_t, std::less<>>;
+
+  static delivery& place_of(const slot_map::value_type& slot, place_map& places,
+                            std::vector<delivery>& result) {
+    auto [place, added] = places.try_emplace(slot.first, result.size());
+    // It may have been lost and opened again meanwhile.
+    if (added || result[place->second].generation != slot.second.generation) {
+      place->second = result.size();
+      result.push_back({slot.first, slot.second.generation, {}, {}});
+    }
+    return result[place->second];
+  }
+
+  static delivered_message read_message(natsMsg* msg, const ack_subject& ack) {
+    delivered_message result;
+    result.stream_seq = ack.stream_seq;
+    result.consumer_seq = ack.consumer_seq;
+    result.delivery = ack.delivery;
+    result.payload = std::make_shared<const std::string>(
       natsMsg_GetData(msg), static_cast<size_t>(natsMsg_GetDataLength(msg)));
-    result[place->second].messages.push_back(std::move(message));
+    return result;
+  }
+
+  void take_message(broker_link& link, natsMsg* msg, const ack_subject& ack,
+                    const char* reply, place_map& places,
+                    std::vector<delivery>& result) {
+    if (ack.stream != stream())
+      return;
+    if (!reader_.consumer.empty() && ack.consumer == reader_.consumer) {
+      take_shared(link, msg, ack, places, result);
+      return;
+    }
+    auto slot = slots_.find(branch_of(ack.consumer));
+    if (slot == slots_.end() || slot->second.consumer != ack.consumer)
+      return;
+    auto message = read_message(msg, ack);
+    message.reply = reply;
+    place_of(*slot, places, result).messages.push_back(std::move(message));
     auto& [name, state] = *slot;
+    state.delivered = ack.consumer_seq;
+    state.next = std::max(state.next, ack.stream_seq + 1);
     state.wanted -= std::min<size_t>(state.wanted, 1);
     state.asked -= std::min<size_t>(state.asked, 1);
-    ask_for_more(link, name, state);
+    if (ack.pending == 0 && ack.delivery == 1 && !reader_.consumer.empty())
+      join(link, *slot);
+    else
+      ask_for_more(link, name, state);
+  }
+
+  void take_shared(broker_link& link, natsMsg* msg, const ack_subject& ack,
+                   place_map& places, std::vector<delivery>& result) {
+    if (ack.consumer_seq != reader_.consumer_seq + 1) {
+      // Something was dropped on the way.
+      make_reader(link, reader_.next);
+      return;
+    }
+    reader_.consumer_seq = ack.consumer_seq;
+    reader_.next = ack.stream_seq + 1;
+    reader_.asked -= std::min<size_t>(reader_.asked, 1);
+    std::string_view subject = natsMsg_GetSubject(msg);
+    if (!subject.starts_with(subject_prefix_))
+      return;
+    auto slot = slots_.find(subject.substr(subject_prefix_.size()));
+    if (slot == slots_.end() || ack.stream_seq < slot->second.next)
+      return;
+    auto& x = slot->second;
+    if (x.how != way::shared) {
+      x.passed_by = true;
+      return;
+    }
+    x.next = ack.stream_seq + 1;
+    auto message = read_message(msg, ack);
+    message.delivery = 1;
+    if (x.wanted > 0 && x.held.empty()) {
+      give(x, std::move(message), place_of(*slot, places, result));
+      return;
+    }
+    x.held.push_back(std::move(message));
+    ++held_;
+    if (x.held.size() > held_branch_max)
+      lose(slot, "more came than it took", result);
   }
 
   void
-  take_status(broker_link& link, natsMsg* msg, std::vector<delivery>& result) {
-    auto request = requests_.find(link.token_of(msg));
+  take_answer(broker_link& link, natsMsg* msg, std::vector<delivery>& result) {
+    auto token = link.token_of(msg);
+    if (token == 0)
+      return;
+    if (!reader_.consumer.empty() && token == reader_.request) {
+      take_reader_answer(link, msg, result);
+      return;
+    }
+    auto request = requests_.find(token);
     if (request == requests_.end())
       return;
     auto slot = slots_.find(request->second);
+    if (slot == slots_.end())
+      return;
+    if (slot->second.how == way::looking)
+      take_look(slot, msg, result);
+    else if (slot->second.how == way::making)
+      take_made(link, slot, msg, result);
+    else if (slot->second.how == way::direct)
+      take_status(link, slot, msg, result);
+  }
+
+  static caf::expected<api_answer> answer_of(natsMsg* msg) {
+    if (natsMsg_IsNoResponders(msg))
+      return caf::make_error(errc::unavailable, "JetStream does not answer");
+    return read_answer(
+      "a request",
+      {natsMsg_GetData(msg), static_cast<size_t>(natsMsg_GetDataLength(msg))});
+  }
+
+  void take_look(slot_map::iterator slot, natsMsg* msg,
+                 std::vector<delivery>& result) {
+    auto answer = answer_of(msg);
+    auto last = answer ? read_last_seq(*answer) : answer.error();
+    if (last)
+      looked(slot, *last);
+    else
+      lose(slot, describe(last.error()), result);
+  }
+
+  void take_made(broker_link& link, slot_map::iterator slot, natsMsg* msg,
+                 std::vector<delivery>& result) {
+    auto answer = answer_of(msg);
+    if (!answer || !answer->error.empty()) {
+      lose(slot, answer ? answer->error : describe(answer.error()), result);
+      return;
+    }
+    auto& x = slot->second;
+    x.how = way::direct;
+    x.asked = 0;
+    // Its consumer counts anew, and the shard must not see that.
+    if (x.delivered > 0)
+      lose(slot, "far behind", result);
+    else
+      ask_for_more(link, slot->first, x);
+  }
+
+  void take_reader_answer(broker_link& link, natsMsg* msg,
+                          std::vector<delivery>& result) {
+    if (!reader_.made) {
+      auto answer = answer_of(msg);
+      if (answer && answer->error.empty()) {
+        reader_.made = true;
+        pull_reader(link);
+      } else {
+        lose_followers(link, answer ? answer->error : describe(answer.error()),
+                       result);
+      }
+      return;
+    }
+    auto end = classify(read_status(msg));
+    if (end == pull_end::none)
+      return;
+    reader_.asked = 0;
+    if (end == pull_end::refused)
+      reader_.not_before = steady_clock::now() + refused_wait;
+    if (end == pull_end::lost)
+      make_reader(link, reader_.next);
+    else
+      pull_reader(link);
+  }
+
+  void take_status(broker_link& link, slot_map::iterator slot, natsMsg* msg,
+                   std::vector<delivery>& result) {
     auto status = read_status(msg);
     auto end = classify(status);
-    if (end == pull_end::none || slot == slots_.end())
+    if (end == pull_end::none)
       return;
     if (end == pull_end::lost) {
       lose(slot,
@@ -407,24 +883,33 @@ private:
     ask_for_more(link, slot->first, slot->second);
   }
 
+  /// Takes the lock.
   void lose_all(uint64_t reconnects) {
     std::vector<delivery> result;
-    {
-      std::lock_guard guard{mutex_};
-      for (auto i = slots_.begin(); i != slots_.end();) {
-        auto slot = i++;
-        if (slot->second.reconnects < reconnects)
-          lose(slot, "the connection was lost", result);
-      }
+    std::lock_guard guard{mutex_};
+    // Its server may be another now.
+    reader_ = {};
+    for (auto i = slots_.begin(); i != slots_.end();) {
+      auto slot = i++;
+      if (slot->second.reconnects < reconnects
+          || slot->second.how != way::direct)
+        lose(slot, "the connection was lost", result);
     }
     if (!result.empty())
       on_delivery_(std::move(result));
   }
 
   const nats_settings settings_;
+  /// Of the subjects, in front of the branch.
+  const std::string subject_prefix_;
   delivery_handler on_delivery_;
   std::mutex mutex_;
   slot_map slots_;
+  shared_reader reader_;
+  /// Messages in all `held`.
+  size_t held_ = 0;
+  /// Since when there are branches behind the reader.
+  std::optional<steady_clock::time_point> behind_since_;
   /// Branches by the number of their request.
   std::map<uint64_t, std::string> requests_;
   /// Branches whose next request has to wait.
@@ -432,6 +917,9 @@ private:
   uint64_t last_request_ = 0;
   /// Used by whoever opens branches: one thread.
   std::mt19937_64 nonces_{std::random_device{}()};
+  /// With a count added, under the lock, for what other threads make.
+  const uint64_t nonce_base_ = nonces_();
+  uint64_t reader_count_ = 0;
   steady_clock::time_point next_overdue_;
   /// Last, so that its thread ends before what it uses.
   receiver_thread receiver_;

@@ -56,8 +56,13 @@ ask(broker_link& link, const std::string& what, std::string_view payload) {
                              "nats-server, and for this account?");
     return reply.error();
   }
+  return read_answer(what, *reply);
+}
+
+caf::expected<api_answer>
+read_answer(const std::string& what, std::string_view text) {
   api_answer result;
-  auto problem = result.document.parse(*reply);
+  auto problem = result.document.parse(text);
   if (problem.empty() && !result.root().is(json_value::kind::object))
     problem = "no object";
   if (!problem.empty())
@@ -66,6 +71,17 @@ ask(broker_link& link, const std::string& what, std::string_view payload) {
       fmt::format("JetStream's answer to {}: {}", what, problem));
   read_api_error(result);
   return result;
+}
+
+caf::expected<uint64_t> read_last_seq(const api_answer& answer) {
+  if (answer.code == api_code::no_message_found)
+    return uint64_t{0};
+  if (!answer.error.empty())
+    return to_error(answer, "the last message of a branch");
+  const auto* message = answer.root().find("message");
+  if (message == nullptr)
+    return caf::make_error(errc::internal, "JetStream answers without message");
+  return unsigned_number(*message, "seq");
 }
 
 caf::error to_error(const api_answer& answer, std::string_view what) {

@@ -20,6 +20,7 @@ namespace tillstream::storage::jetstream {
 enum class api_code : int64_t {
   none = 0,
   consumer_not_found = 10014,
+  no_message_found = 10037,
   account_resources_exceeded = 10002,
   memory_resources_exceeded = 10028,
   storage_resources_exceeded = 10047,
@@ -44,6 +45,14 @@ struct api_answer {
 /// not there at all.
 caf::expected<api_answer>
 ask(broker_link& link, const std::string& what, std::string_view payload = {});
+
+/// Reads an answer that came by itself.
+caf::expected<api_answer>
+read_answer(const std::string& what, std::string_view text);
+
+/// Reads the answer to `STREAM.MSG.GET` for the last message of a subject.
+/// @returns its number; 0: there is none.
+caf::expected<uint64_t> read_last_seq(const api_answer& answer);
 
 /// `errc::not_found` for a stream or consumer that does not exist, else
 /// `errc::unavailable`.

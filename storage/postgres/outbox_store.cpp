@@ -96,6 +96,12 @@ constexpr statement recent_notes{"recent_outbox", R"(
   ORDER BY seq
   LIMIT $4)"};
 
+constexpr statement select_sent_age{"select_outbox_sent_age", R"(
+  SELECT CASE WHEN status = 'NEW' THEN -1 ELSE greatest(0,
+    (extract(epoch FROM clock_timestamp() - sent_at) * 1000)::bigint) END
+  FROM outbox_events
+  WHERE branch_id = $1 AND event_id = $2)"};
+
 constexpr statement select_payloads{"select_outbox_payloads", R"(
   SELECT event_id, payload
   FROM outbox_events
@@ -173,6 +179,16 @@ public:
 
   caf::expected<std::vector<outbox_note>>
   recent(const std::string& branch_id, timestamp since, size_t limit) override;
+
+  caf::expected<std::optional<int64_t>>
+  sent_age(const std::string& branch_id, const uuid& event_id) override {
+    return guarded(*db_, [&]() -> caf::expected<std::optional<int64_t>> {
+      auto rows = db_->exec(select_sent_age, branch_id, event_id);
+      if (rows.empty())
+        return std::optional<int64_t>{};
+      return std::optional<int64_t>{as_int(rows[0][0])};
+    });
+  }
 
   caf::expected<std::vector<std::string>>
   payloads(const std::string& branch_id,

@@ -10,6 +10,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <set>
+
 using namespace tillstream;
 using namespace std::chrono_literals;
 
@@ -40,7 +42,7 @@ struct fixture : tests::actor_fixture {
     end(relay_actor);
   }
 
-  void start() {
+  aggregate_shard_options make_options() {
     aggregate_shard_options options;
     options.branch_id = id;
     options.epoch = 1;
@@ -57,13 +59,25 @@ struct fixture : tests::actor_fixture {
     options.seed = 1;
     options.gather = gather;
     options.gather_max = 3;
-    shard = sys.spawn(aggregate_shard, options);
+    return options;
+  }
+
+  void start() {
+    shard = sys.spawn(aggregate_shard, make_options());
     self->monitor(shard);
     settle();
   }
 
   purchase_event make() {
     return maker.make(id);
+  }
+
+  /// Time goes by, for the database as well.
+  void pass(std::chrono::milliseconds time) {
+    for (auto done = 0ms; done < time; done += 500ms) {
+      now += 500ms;
+      advance(500ms);
+    }
   }
 
   /// Puts an event into the stream and delivers it in turn.
@@ -314,18 +328,138 @@ BOOST_AUTO_TEST_CASE(pending_events_that_do_not_come_open_the_branch_again) {
   start();
   auto a = make();
   commit({a});
-  now += 15s;
-  advance_in_steps(15s, 500ms);
+  stream->state.last_seq = 1; // It is there, and does not come.
+  pass(15s);
   BOOST_TEST(stream->opened.size() == 2u);
   // The next time it waits for longer.
-  now += 15s;
-  advance_in_steps(15s, 500ms);
+  pass(15s);
   BOOST_TEST(stream->opened.size() == 2u);
   consumer_seq = 0;
-  deliver({a});
-  now += 100s;
-  advance_in_steps(100s, 500ms);
+  deliver({test::message_of(a, 1, 1)});
+  pass(100s);
   BOOST_TEST(stream->opened.size() == 2u);
+  BOOST_TEST(relay->asked.empty());
+}
+
+BOOST_AUTO_TEST_CASE(what_is_in_the_stream_is_never_published_again) {
+  start();
+  commit({make()});
+  stream->state.last_seq = 1;
+  pass(10min);
+  BOOST_TEST(stream->opened.size() > 3u);
+  BOOST_TEST(stream->opened.size() < 12u); // less and less often
+  BOOST_TEST(relay->asked.empty());
+}
+
+BOOST_AUTO_TEST_CASE(while_the_relay_is_behind_nothing_is_done_again) {
+  start();
+  auto a = make();
+  commit({a});
+  outbox->sent_age = -1;
+  pass(5min);
+  BOOST_TEST(outbox->sent_asked.size() > 10u);
+  BOOST_TEST((outbox->sent_asked.back() == a.event_id));
+  BOOST_TEST(stream->opened.size() == 1u);
+  BOOST_TEST(stream->last_asked.empty());
+  // Published, but only just.
+  outbox->sent_age = 2000;
+  pass(1min);
+  BOOST_TEST(stream->opened.size() == 1u);
+  BOOST_TEST(relay->asked.empty());
+  deliver({a});
+  check_applied({a});
+}
+
+BOOST_AUTO_TEST_CASE(what_is_sent_and_missing_is_opened_then_published_again) {
+  start();
+  auto a = make(), b = make();
+  deliver({a});
+  commit({b}); // SENT, and the stream has nothing behind a.
+  pass(15s);
+  BOOST_TEST(stream->opened.size() == 2u);
+  BOOST_TEST(relay->asked.empty());
+  pass(25s);
+  BOOST_REQUIRE(relay->asked.size() == 1u);
+  BOOST_TEST(relay->asked[0].second == b.outbox_seq - 1);
+  BOOST_TEST(stream->opened.size() == 3u);
+  consumer_seq = 0;
+  deliver({b});
+  pass(5min);
+  BOOST_TEST(relay->asked.size() == 1u);
+  check_applied({a, b});
+}
+
+BOOST_AUTO_TEST_CASE(a_note_for_what_is_applied_is_no_stall) {
+  start();
+  auto a = make();
+  deliver({a});
+  end(shard);
+  start(); // It has forgotten what it applied one by one.
+  commit({a});
+  BOOST_TEST(ask()->pending_events == 1);
+  pass(20s);
+  BOOST_TEST(ask()->pending_events == 0);
+  BOOST_TEST(stream->opened.size() == 2u); // one each start
+  BOOST_TEST(stream->last_asked.empty());
+}
+
+BOOST_AUTO_TEST_CASE(an_outbox_that_is_away_makes_nobody_hurry) {
+  start();
+  commit({make()});
+  outbox->down = true;
+  pass(2min);
+  BOOST_TEST(outbox->sent_asked.size() > 5u);
+  BOOST_TEST(stream->opened.size() == 1u);
+  BOOST_TEST(relay->asked.empty());
+}
+
+BOOST_AUTO_TEST_CASE(few_branches_look_and_publish_again_at_once) {
+  mend_gate_limits bounds;
+  bounds.looks_per_second = 2;
+  bounds.looks_burst = 3;
+  bounds.republish_max = 2;
+  constexpr size_t count = 20;
+  auto gate = std::make_shared<mend_gate>(bounds);
+  std::vector<aggregate_shard_actor> all;
+  relay->hold = true;
+  for (size_t i = 0; i < count; ++i) {
+    auto missing = make();
+    missing.branch_id = "many-" + std::to_string(i);
+    tables->put_epoch(missing.branch_id, 1);
+    auto options = make_options();
+    options.branch_id = missing.branch_id;
+    options.gate = gate;
+    all.push_back(sys.spawn(aggregate_shard, options));
+    settle();
+    caf::anon_send(all.back(), atom::committed_v, test::notes_of({missing}));
+    settle();
+  }
+  pass(11s);
+  auto looks = outbox->sent_asked.size();
+  BOOST_TEST(looks > 0u);
+  BOOST_TEST(looks <= 3u + 2u * 2u);
+  pass(10s);
+  BOOST_TEST(outbox->sent_asked.size() - looks <= 3u + 2u * 10u);
+  // All of them miss an event; two ask, the others wait for their turn.
+  for (int i = 0; i < 60 && relay->held.size() < 2; ++i)
+    pass(1s);
+  pass(10s);
+  BOOST_TEST(relay->held.size() == 2u);
+  BOOST_TEST(relay->asked.size() == 2u);
+  relay->release();
+  settle();
+  pass(10s);
+  BOOST_TEST(relay->held.size() == 2u);
+  BOOST_TEST(relay->asked.size() == 4u);
+  relay->hold = false;
+  relay->release();
+  pass(5min);
+  std::set<std::string> served;
+  for (const auto& [branch_id, after] : relay->asked)
+    served.insert(branch_id);
+  BOOST_TEST(served.size() == count);
+  for (auto& x : all)
+    end(x);
 }
 
 // -- failures -----------------------------------------------------------------

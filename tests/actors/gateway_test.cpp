@@ -125,6 +125,9 @@ fake_reader(purchase_reader_actor::pointer, script* play) {
     [](atom::recent, const std::string&, timestamp) -> caf::result<notes_ptr> {
       return caf::make_error(errc::internal);
     },
+    [](atom::state, const std::string&, const uuid&) -> caf::result<int64_t> {
+      return caf::make_error(errc::internal);
+    },
   };
 }
 

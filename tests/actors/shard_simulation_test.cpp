@@ -69,6 +69,8 @@ public:
     : prng_(prng),
       calm_(calm) {
     script->state.incarnation = test::first_life;
+    for (const auto& id : ids)
+      script->last_of[id] = 0;
     script->on_open = [this](const auto& x) {
       auto& opened = pulls_[x.branch_id];
       opened = {};
@@ -82,6 +84,7 @@ public:
 
   void publish(const purchase_event& x) {
     log_[++script->state.last_seq] = x;
+    script->last_of[x.branch_id] = script->state.last_seq;
   }
 
   /// The broker comes back without its disk.
@@ -89,6 +92,8 @@ public:
     log_.clear();
     script->state.incarnation += "+";
     script->state.last_seq = 0;
+    for (const auto& id : ids)
+      script->last_of[id] = 0;
     for (const auto& id : ids)
       lose(id);
   }

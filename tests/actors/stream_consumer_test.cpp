@@ -45,6 +45,13 @@ public:
     return of_.state;
   }
 
+  caf::expected<uint64_t> last_seq(const std::string& branch_id) override {
+    of_.calls.push_back("last " + branch_id);
+    if (of_.refuses)
+      return caf::make_error(errc::unavailable, "told to refuse");
+    return of_.state.last_seq;
+  }
+
   caf::expected<void> open(const std::string& branch_id, uint64_t first_seq,
                            uint64_t generation) override {
     of_.calls.push_back("open " + branch_id + " " + std::to_string(first_seq)

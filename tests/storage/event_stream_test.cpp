@@ -443,6 +443,141 @@ BOOST_AUTO_TEST_CASE(three_hundred_branches_share_one_source) {
   BOOST_CHECK_EQUAL(counts.size(), branches);
 }
 
+// -- many branches share a reader ---------------------------------------------
+
+BOOST_AUTO_TEST_CASE(branches_that_share_have_no_consumers_of_their_own) {
+  settings.shared_reader_min = 1;
+  auto to = publisher();
+  auto from = source();
+  open(*from, "branch-1");
+  open(*from, "branch-2", 1, 7);
+  BOOST_REQUIRE(from->fetch("branch-1", 10));
+  BOOST_REQUIRE(from->fetch("branch-2", 10));
+  store(*to, "branch-1", 2);
+  store(*to, "branch-2", 1);
+  store(*to, "branch-3", 1); // Somebody else's.
+  store(*to, "branch-1", 1);
+  auto got
+    = deliveries.take_when([](const auto& xs) { return messages_in(xs) >= 4; });
+  std::map<std::string, std::vector<delivered_message>> by_branch;
+  for (auto& x : got) {
+    BOOST_REQUIRE_EQUAL(x.lost, "");
+    BOOST_CHECK_EQUAL(x.generation, x.branch_id == "branch-2" ? 7u : 1u);
+    for (auto& message : x.messages)
+      by_branch[x.branch_id].push_back(message);
+  }
+  BOOST_REQUIRE_EQUAL(by_branch["branch-1"].size(), 3u);
+  BOOST_REQUIRE_EQUAL(by_branch["branch-2"].size(), 1u);
+  for (size_t i = 0; i < 3; ++i) {
+    const auto& x = by_branch["branch-1"][i];
+    BOOST_CHECK_EQUAL(x.consumer_seq, i + 1);
+    BOOST_CHECK_EQUAL(x.delivery, 1u);
+    BOOST_CHECK_EQUAL(x.stream_seq, i < 2 ? i + 1 : 5);
+    BOOST_CHECK_EQUAL(*x.payload, fmt::format("branch-1:{}", i < 2 ? i : 0));
+  }
+  BOOST_CHECK(consumers("branch-1").empty());
+  BOOST_CHECK(consumers("branch-2").empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_shared_branch_gets_no_more_than_it_asked_for) {
+  settings.shared_reader_min = 1;
+  auto to = publisher();
+  auto from = source();
+  open(*from, "branch-1");
+  store(*to, "branch-1", 10);
+  auto first = pull(*from, "branch-1", 4);
+  BOOST_CHECK_EQUAL(first.back().stream_seq, 4u);
+  auto second = pull(*from, "branch-1", 6);
+  BOOST_CHECK_EQUAL(second.front().stream_seq, 5u);
+  BOOST_CHECK_EQUAL(second.back().consumer_seq, 10u);
+  BOOST_CHECK_EQUAL(deliveries.size(), 0u);
+}
+
+BOOST_AUTO_TEST_CASE(branches_behind_the_shared_reader_have_it_go_back) {
+  settings.shared_reader_min = 1;
+  auto to = publisher();
+  for (int round = 0; round < 5; ++round)
+    for (size_t i = 0; i < 40; ++i)
+      store(*to, branch_name(i), 1);
+  auto from = source();
+  // Each has been told of two of its messages before.
+  for (size_t i = 0; i < 40; ++i) {
+    open(*from, branch_name(i), 81);
+    BOOST_REQUIRE(from->fetch(branch_name(i), 100));
+  }
+  store(*to, branch_name(7), 1);
+  auto got = deliveries.take_when(
+    [](const auto& xs) { return messages_in(xs) >= 3 * 40 + 1; });
+  std::map<std::string, std::vector<uint64_t>> by_branch;
+  for (const auto& x : got) {
+    BOOST_REQUIRE_EQUAL(x.lost, "");
+    for (const auto& message : x.messages) {
+      auto& seqs = by_branch[x.branch_id];
+      BOOST_CHECK(seqs.empty() || seqs.back() < message.stream_seq);
+      seqs.push_back(message.stream_seq);
+      BOOST_CHECK_EQUAL(message.consumer_seq, seqs.size());
+    }
+  }
+  for (size_t i = 0; i < 40; ++i) {
+    const auto& seqs = by_branch[branch_name(i)];
+    BOOST_CHECK_EQUAL(seqs.size(), i == 7 ? 4u : 3u);
+    BOOST_CHECK_EQUAL(seqs.front(), 81 + i);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_branch_far_behind_the_shared_reader_reads_by_itself) {
+  settings.shared_reader_min = 1;
+  settings.shared_rewind_max = 10;
+  auto to = publisher();
+  store(*to, "branch-1", 5);
+  store(*to, "branch-2", 50);
+  auto from = source();
+  open(*from, "branch-2", 56);
+  BOOST_REQUIRE(from->fetch("branch-2", 100));
+  open(*from, "branch-1");
+  auto old = pull(*from, "branch-1", 5);
+  BOOST_CHECK_EQUAL(old.back().stream_seq, 5u);
+  // With nothing left it follows the others.
+  BOOST_TEST(eventually([&] { return consumers("branch-1").empty(); }));
+  store(*to, "branch-1", 2);
+  auto fresh = pull(*from, "branch-1", 2);
+  BOOST_CHECK_EQUAL(fresh[0].stream_seq, 56u);
+  BOOST_CHECK_EQUAL(fresh[1].consumer_seq, 7u);
+}
+
+BOOST_AUTO_TEST_CASE(a_stream_that_is_another_is_told_to_those_who_share) {
+  settings.shared_reader_min = 1;
+  auto to = publisher();
+  store(*to, "branch-1", 5);
+  auto from = source();
+  open(*from, "branch-1", 6);
+  BOOST_REQUIRE(from->state());
+  BOOST_CHECK_EQUAL(deliveries.size(), 0u);
+  auto link = jetstream::broker_link::open(settings);
+  BOOST_REQUIRE(link);
+  BOOST_REQUIRE(
+    jetstream::ask(**link, "STREAM.DELETE." + settings.stream.name));
+  BOOST_REQUIRE(ensure_stream(settings));
+  // The reader may find out by itself, too.
+  BOOST_REQUIRE(from->state());
+  auto got = deliveries.take(1);
+  BOOST_CHECK_NE(got[0].lost, "");
+  open(*from, "branch-1", 1, 2);
+  store(*to, "branch-1", 1);
+  BOOST_CHECK_EQUAL(pull(*from, "branch-1", 1)[0].stream_seq, 1u);
+}
+
+BOOST_AUTO_TEST_CASE(the_last_message_of_a_branch_is_told) {
+  auto to = publisher();
+  auto from = source();
+  BOOST_CHECK((from->last_seq("branch-1") == uint64_t{0}));
+  store(*to, "branch-1", 2);
+  store(*to, "branch-2", 1);
+  BOOST_CHECK((from->last_seq("branch-1") == uint64_t{2}));
+  BOOST_CHECK((from->last_seq("branch-2") == uint64_t{3}));
+  BOOST_CHECK(fails_with(from->last_seq("not a branch"), errc::invalid));
+}
+
 BOOST_AUTO_TEST_CASE(a_closed_branch_says_no_more) {
   auto to = publisher();
   auto from = source();

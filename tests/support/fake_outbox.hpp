@@ -130,6 +130,16 @@ public:
     return storage::outbox_backlog{static_cast<int64_t>(table_.unsent()), 0};
   }
 
+  caf::expected<std::optional<int64_t>>
+  sent_age(const std::string&, const uuid& event_id) override {
+    if (table_.down)
+      return away();
+    auto x = table_.find(event_id);
+    if (x == nullptr)
+      return std::optional<int64_t>{};
+    return std::optional<int64_t>{x->sent ? 0 : -1};
+  }
+
   caf::expected<int64_t>
   republish(const std::string& branch_id, int64_t after_seq) override {
     if (table_.down)

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -41,6 +42,9 @@ struct stream_script {
   /// Asked for since the last opening.
   uint64_t fetched = 0;
   size_t state_questions = 0;
+  /// The last message of a branch; without an entry that of the stream.
+  std::map<std::string, uint64_t> last_of;
+  std::vector<std::string> last_asked;
   std::function<void(const opening&)> on_open;
   std::function<void(const std::string&, uint64_t)> on_fetch;
 };
@@ -74,6 +78,14 @@ scripted_consumer(stream_consumer_actor::pointer, stream_script_ptr script) {
       if (script->down)
         return caf::make_error(errc::unavailable, "told to be down");
       return script->state;
+    },
+    [script](atom::state,
+             const std::string& branch_id) -> caf::result<uint64_t> {
+      script->last_asked.push_back(branch_id);
+      if (script->down)
+        return caf::make_error(errc::unavailable, "told to be down");
+      auto i = script->last_of.find(branch_id);
+      return i == script->last_of.end() ? script->state.last_seq : i->second;
     },
     [script](atom::ready) {
       return readiness{"stream", !script->down,
@@ -218,6 +230,9 @@ struct outbox_script {
   bool down = false;
   size_t page = limits::backlog_ids_max;
   std::vector<timestamp> asked;
+  /// For how long the events have been SENT; -1: they are NEW.
+  int64_t sent_age = 3'600'000;
+  std::vector<uuid> sent_asked;
 };
 
 using outbox_script_ptr = std::shared_ptr<outbox_script>;
@@ -241,6 +256,13 @@ scripted_purchases(purchase_reader_actor::pointer, outbox_script_ptr script) {
           result->push_back(x);
       return notes_ptr{result};
     },
+    [script](atom::state, const std::string&,
+             const uuid& event_id) -> caf::result<int64_t> {
+      script->sent_asked.push_back(event_id);
+      if (script->down)
+        return caf::make_error(errc::unavailable, "told to be down");
+      return script->sent_age;
+    },
   };
 }
 
@@ -248,25 +270,38 @@ scripted_purchases(purchase_reader_actor::pointer, outbox_script_ptr script) {
 
 struct relay_script {
   bool down = false;
+  /// Keeps answers until `release`.
+  bool hold = false;
+  std::deque<late_promise<int64_t>> held;
   std::vector<std::pair<std::string, int64_t>> asked;
   std::function<void(int64_t)> on_republish;
+
+  void release() {
+    for (auto& promise : std::exchange(held, {}))
+      promise.deliver(int64_t{1});
+  }
 };
 
 using relay_script_ptr = std::shared_ptr<relay_script>;
 
 inline outbox_relay_actor::behavior_type
-scripted_relay(outbox_relay_actor::pointer, relay_script_ptr script) {
+scripted_relay(outbox_relay_actor::pointer self, relay_script_ptr script) {
   return {
     [](atom::committed, const notes_ptr&) {
       // nop
     },
-    [script](atom::republish, const std::string& branch_id,
-             int64_t after) -> caf::result<int64_t> {
+    [self, script](atom::republish, const std::string& branch_id,
+                   int64_t after) -> caf::result<int64_t> {
       if (script->down)
         return caf::make_error(errc::unavailable, "told to be down");
       script->asked.emplace_back(branch_id, after);
       if (script->on_republish)
         script->on_republish(after);
+      if (script->hold) {
+        late_promise<int64_t> promise{self};
+        script->held.push_back(promise);
+        return promise.get();
+      }
       return int64_t{1};
     },
     [](atom::ready) {
