@@ -31,8 +31,10 @@ constexpr std::string_view log_broker_back = "relay-broker-back";
 constexpr std::string_view log_refused = "relay-publish-failed";
 constexpr std::string_view log_republish = "relay-republish";
 
-/// How many times as long as a count of the backlog took the next one waits.
+/// How many times as long as a count of the backlog took the next one waits,
+/// and how long at least: nobody publishes meanwhile.
 constexpr int backlog_rest = 50;
+constexpr auto backlog_wait_min = std::chrono::seconds{5};
 
 /// Shortest wait for a `tick`.
 constexpr auto tick_min = std::chrono::milliseconds{5};
@@ -126,7 +128,9 @@ void measure_backlog(self_pointer self) {
     return;
   auto backlog = state.store->backlog(state.floor);
   auto ended = self->clock().now();
-  state.backlog_at = ended + (ended - began) * backlog_rest;
+  state.backlog_at = ended
+                     + std::max<caf::timespan>((ended - began) * backlog_rest,
+                                               backlog_wait_min);
   if (!backlog) {
     lose_store(self, backlog.error());
     return;

@@ -53,8 +53,10 @@ struct outbox_relay_options {
   size_t mark_max = limits::relay_poll_max;
 
   /// How long acknowledgements gather before they are marked: an UPDATE for
-  /// each would cost the tills' commits their share of the disk.
-  caf::timespan mark_delay = std::chrono::milliseconds{20};
+  /// each would cost the tills' commits their share of the disk, and the
+  /// events behind it have to wait. What is not marked when the node dies is
+  /// published twice, and known by its id.
+  caf::timespan mark_delay = std::chrono::milliseconds{100};
 
   caf::timespan poll_interval = limits::relay_poll_interval;
 

@@ -5,6 +5,7 @@
 #include "messages/error.hpp"
 #include "messages/metrics.hpp"
 
+#include <caf/duration.hpp>
 #include <caf/sec.hpp>
 #include <caf/stateful_actor.hpp>
 
@@ -52,17 +53,28 @@ template <class T>
 void finish(self_pointer self, uint64_t id, T answer) {
   auto& state = self->state;
   auto waiting = state.in_flight.extract(id);
-  assert(waiting);
+  if (!waiting)
+    return; // Given up before.
   stats().in_flight.add(-1);
-  waiting.mapped().deliver(std::move(answer));
+  waiting.mapped().promise.deliver(std::move(answer));
   if (state.draining && state.in_flight.empty())
     for (auto& promise : std::exchange(state.drained, {}))
       promise.deliver(true);
 }
 
+/// Gives back the places of those whose answer is lost.
+void give_up_lost(self_pointer self, caf::actor_clock::time_point now) {
+  auto& in_flight = self->state.in_flight;
+  while (!in_flight.empty() && in_flight.begin()->second.deadline <= now)
+    finish(self, in_flight.begin()->first,
+           caf::make_error(errc::in_doubt, "the writer did not answer"));
+}
+
 caf::result<record_result> submit(self_pointer self, purchase_ptr& what) {
   fault_point("request-intake.submit");
   auto& state = self->state;
+  auto now = self->clock().now();
+  give_up_lost(self, now);
   if (state.draining)
     return caf::make_error(errc::shutting_down, "the node goes down");
   if (state.in_flight.size() >= state.options.in_flight_max) {
@@ -73,10 +85,10 @@ caf::result<record_result> submit(self_pointer self, purchase_ptr& what) {
   auto& writer = writers[writer_of(what->branch_id, writers.size())];
   auto id = ++state.last_id;
   auto promise = self->make_response_promise<record_result>();
-  state.in_flight.emplace(id, promise);
+  state.in_flight.emplace(
+    id, admitted_purchase{promise, now + state.options.answer_max});
   stats().in_flight.add(1);
-  self
-    ->request(writer, state.options.answer_max, atom::submit_v, std::move(what))
+  self->request(writer, caf::infinite, atom::submit_v, std::move(what))
     .then([=](record_result& x) { finish(self, id, std::move(x)); },
           [=](caf::error& err) { finish(self, id, translate(err)); });
   return promise;
@@ -130,8 +142,8 @@ caf::result<bool> drain(self_pointer self) {
 
 request_intake_state::~request_intake_state() {
   stats().in_flight.add(-static_cast<int64_t>(in_flight.size()));
-  for (auto& [id, promise] : in_flight)
-    promise.deliver(caf::make_error(errc::in_doubt, "the intake ended"));
+  for (auto& [id, x] : in_flight)
+    x.promise.deliver(caf::make_error(errc::in_doubt, "the intake ended"));
   for (auto& [id, question] : questions)
     question.promise.deliver(
       caf::make_error(errc::unavailable, "the intake ended"));

@@ -3,6 +3,7 @@
 #include "messages/interfaces.hpp"
 #include "messages/limits.hpp"
 
+#include <caf/actor_clock.hpp>
 #include <caf/timespan.hpp>
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
@@ -11,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -30,8 +32,17 @@ struct request_intake_options {
   /// A writer answers in seconds, or ends and is answered for. This only keeps
   /// a lost answer from costing its place for ever, so it is far above what a
   /// blocked session may take: a place that is given back too early would let
-  /// the writers' queues grow beyond their bound.
+  /// the writers' queues grow beyond their bound. Looked after when the next
+  /// purchase comes: a timer for each costs two wake-ups of the clock's thread.
   caf::timespan answer_max = std::chrono::minutes{5};
+};
+
+/// A purchase that a writer has.
+struct admitted_purchase {
+  caf::typed_response_promise<record_result> promise;
+
+  /// The answer is lost then.
+  caf::actor_clock::time_point deadline;
 };
 
 /// Whether a writer is ready, while the writers are asked.
@@ -55,9 +66,8 @@ struct request_intake_state {
 
   uint64_t last_id = 0;
 
-  /// Who waits for a writer.
-  std::unordered_map<uint64_t, caf::typed_response_promise<record_result>>
-    in_flight;
+  /// Who waits for a writer, in the order of the deadlines.
+  std::map<uint64_t, admitted_purchase> in_flight;
 
   std::unordered_map<uint64_t, ready_question> questions;
 

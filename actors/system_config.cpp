@@ -11,7 +11,9 @@
 #include <caf/sec.hpp>
 #include <caf/system_messages.hpp>
 
+#include <algorithm>
 #include <exception>
+#include <thread>
 
 namespace tillstream {
 
@@ -43,8 +45,11 @@ node_config::node_config(size_t threads_max) {
   // Workers sleep until there is work. Stealing ones look for it every 50 us,
   // which on a small machine takes a tenth of what the work itself takes.
   set("scheduler.policy", caf::atom("sharing"));
-  if (threads_max > 0)
-    set("scheduler.max-threads", threads_max);
+  // CAF starts at least four. More of them than cores are woken for work that
+  // the others are about to take.
+  if (threads_max == 0)
+    threads_max = std::max(std::thread::hardware_concurrency(), 2u);
+  set("scheduler.max-threads", threads_max);
   set("logger.console", caf::atom("none"));
   set("logger.verbosity", caf::atom("quiet"));
   set("logger.file-verbosity", caf::atom("quiet"));

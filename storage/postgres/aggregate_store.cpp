@@ -114,13 +114,16 @@ public:
     return guarded(*session_, [&]() -> caf::expected<result_type> {
       auto mode = apply_transaction::look_up::no;
       return with_retries(*session_, [&]() -> std::optional<result_type> {
+        // Whatever this attempt meets, another must not rely on an old look.
+        auto range = std::exchange(log_range_, std::nullopt);
         transaction tx{*session_};
-        apply_transaction work{*session_, requests};
+        apply_transaction work{*session_, requests, range};
         if (!work.run(mode)) {
           mode = apply_transaction::look_up::yes;
           return std::nullopt;
         }
         tx.commit();
+        log_range_ = range;
         return work.take_outcomes();
       });
     });
@@ -164,6 +167,8 @@ public:
 
 private:
   session_ptr session_;
+  /// As the last apply knew it.
+  std::optional<apply_transaction::log_range> log_range_;
 };
 
 } // namespace

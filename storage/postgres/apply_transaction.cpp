@@ -27,7 +27,10 @@ constexpr statement lock_owners_sql{"apply_lock_owners", R"(
 
 constexpr statement lock_cursors_sql{"apply_lock_cursors", R"(
   SELECT branch_id, stream_incarnation, stream_seq, outbox_seq, apply_no,
-         (extract(epoch FROM recorded_at) * 1000)::bigint AS recorded_ms
+         (extract(epoch FROM recorded_at) * 1000)::bigint AS recorded_ms,
+         (clock_timestamp() AT TIME ZONE 'UTC')::date - $2::int
+           AS minutes_from,
+         (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms
     FROM branch_cursors
    WHERE branch_id = ANY ($1::text[])
    ORDER BY branch_id
@@ -35,10 +38,8 @@ constexpr statement lock_cursors_sql{"apply_lock_cursors", R"(
 
 // What `event_log_range` says, written out: a function's plan does not outlive
 // its call, and planning this takes longer than all the rest of a small batch.
-constexpr statement read_context_sql{"apply_read_context", R"(
-  SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date - $1::int,
-         (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
-         min(substring(bound FROM 'FROM \(''([0-9a-f-]{36})''\)')
+constexpr statement read_range_sql{"apply_read_range", R"(
+  SELECT min(substring(bound FROM 'FROM \(''([0-9a-f-]{36})''\)')
              COLLATE "C")::uuid,
          max(substring(bound FROM 'TO \(''([0-9a-f-]{36})''\)')
              COLLATE "C")::uuid
@@ -266,9 +267,11 @@ struct apply_transaction::quarantine_columns {
 // -- the course of it ---------------------------------------------------------
 
 apply_transaction::apply_transaction(
-  session& on, const std::vector<apply_request_ptr>& requests)
+  session& on, const std::vector<apply_request_ptr>& requests,
+  std::optional<log_range>& range)
   : session_(on),
-    outcomes_(requests.size()) {
+    outcomes_(requests.size()),
+    range_(range) {
   lanes_.resize(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
     lanes_[i].request = requests[i].get();
@@ -285,7 +288,8 @@ bool apply_transaction::run(look_up mode) {
   lock_cursors();
   if (lanes_.empty())
     return true;
-  read_context();
+  if (!range_)
+    read_range();
   sort_events(mode);
   if (!log_events())
     return false;
@@ -334,8 +338,12 @@ void apply_transaction::lock_cursors() {
   for (const auto& x : lanes_)
     branches.add(x.request->branch_id);
   std::map<std::string, branch_cursor> cursors;
-  for (const auto& row : session_.exec(lock_cursors_sql, branches))
+  for (const auto& row :
+       session_.exec(lock_cursors_sql, branches, limits::minute_days)) {
     cursors.emplace(as_text(row["branch_id"]), read_cursor(row));
+    context_.minutes_from = as_day(row["minutes_from"]);
+    context_.now = as_timestamp(row["now_ms"]);
+  }
   std::erase_if(lanes_, [&](const lane& x) {
     auto i = cursors.find(x.request->branch_id);
     if (i != cursors.end() && i->second == x.request->before)
@@ -347,15 +355,13 @@ void apply_transaction::lock_cursors() {
     x.outcome.owned = true;
 }
 
-void apply_transaction::read_context() {
-  auto row = session_.exec(read_context_sql, limits::minute_days)[0];
-  if (row[2].is_null() || row[3].is_null())
+void apply_transaction::read_range() {
+  auto row = session_.exec(read_range_sql)[0];
+  if (row[0].is_null() || row[1].is_null())
     throw std::runtime_error("the event log has no partitions: run "
                              "`tillstream migrate`");
-  context_.minutes_from = as_day(row[0]);
-  context_.now = as_timestamp(row[1]);
-  context_.floor = as_uuid(row[2]);
-  context_.ceiling = as_uuid(row[3]);
+  range_ = log_range{as_uuid(row[0]), as_uuid(row[1])};
+  range_is_fresh_ = true;
 }
 
 // -- which events are new -----------------------------------------------------
@@ -401,13 +407,17 @@ void apply_transaction::sort_event(lane& to, const stream_event& what,
 }
 
 /// Below the log's floor nobody can tell whether the event was applied before.
-std::string apply_transaction::why_not(const purchase_event& event) const {
-  if (event.event_id < context_.floor)
+std::string apply_transaction::why_not(const purchase_event& event) {
+  auto outside
+    = event.event_id < range_->floor || event.event_id >= range_->ceiling;
+  if (outside && !range_is_fresh_)
+    read_range();
+  if (event.event_id < range_->floor)
     return "older than the event log, which begins at "
-           + to_string(context_.floor);
+           + to_string(range_->floor);
   if (event.event_id >= uuid7_floor(context_.now + id_ahead_max))
     return "the event id is not of the past";
-  if (event.event_id >= context_.ceiling)
+  if (event.event_id >= range_->ceiling)
     throw std::runtime_error("the event log has no partition for "
                              + to_string(event.event_id)
                              + ": run `tillstream migrate`");

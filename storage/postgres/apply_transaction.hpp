@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -27,8 +28,20 @@ public:
   /// so the first attempt takes all events for new.
   enum class look_up { no, yes };
 
-  apply_transaction(session& on,
-                    const std::vector<apply_request_ptr>& requests);
+  /// What the event log's partitions reach: from, up to (exclusive). Asking
+  /// the catalogue takes the server longer than a small batch does, so it is
+  /// kept from one transaction to the next, and read anew before an event is
+  /// turned away for it. An older look can do no harm otherwise: a floor only
+  /// rises, and the INSERT of an event whose partition is gone fails.
+  struct log_range {
+    uuid floor;
+    uuid ceiling;
+  };
+
+  /// @param range Empty: not known; filled by `run`. To be emptied after an
+  ///              attempt that failed.
+  apply_transaction(session& on, const std::vector<apply_request_ptr>& requests,
+                    std::optional<log_range>& range);
 
   /// @returns false if the log knows some of the events: nothing may be
   ///          committed then; run another attempt that looks up.
@@ -57,22 +70,19 @@ private:
     /// First day of which minutes are kept.
     calendar_day minutes_from;
     timestamp now;
-    /// What the event log's partitions reach: from, up to (exclusive).
-    uuid floor;
-    uuid ceiling;
   };
 
   void lock_owners();
   void lock_cursors();
   void keep_lanes(const std::map<std::string, int64_t>& epochs);
-  void read_context();
+  void read_range();
 
   void sort_events(look_up mode);
   std::unordered_set<uuid> known_events();
   void sort_event(lane& to, const stream_event& what,
                   const std::unordered_set<uuid>& known,
                   std::unordered_set<uuid>& seen);
-  std::string why_not(const purchase_event& event) const;
+  std::string why_not(const purchase_event& event);
 
   bool log_events();
   void count_events();
@@ -98,6 +108,9 @@ private:
   std::vector<lane> lanes_;
   std::vector<apply_outcome> outcomes_;
   context context_;
+  std::optional<log_range>& range_;
+  /// Whether this transaction has read it.
+  bool range_is_fresh_ = false;
 };
 
 } // namespace tillstream::storage::postgres

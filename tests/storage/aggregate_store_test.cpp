@@ -700,6 +700,58 @@ BOOST_AUTO_TEST_CASE(a_missing_partition_is_our_trouble_and_loses_no_event) {
   BOOST_CHECK_EQUAL(number("SELECT count(*) FROM quarantined_events"), 0);
 }
 
+// Goal: what the store remembers of the log's range makes no event applied
+// twice and none lost. Method: partitions go while it is open.
+BOOST_AUTO_TEST_CASE(an_event_whose_partition_went_meanwhile_is_set_aside) {
+  auto maker = this->maker(21);
+  uuid_source ids{21};
+  auto aged = [&](std::chrono::milliseconds age) {
+    auto result = maker.make("branch-1");
+    result.event_id = ids.v7(now_ms() - age);
+    return result;
+  };
+  BOOST_CHECK_EQUAL(apply("branch-1", {aged(48h)}).applied.size(), 1u);
+  run("DO $$ DECLARE r record; BEGIN FOR r IN SELECT c.relname FROM "
+      "pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent "
+      "= 'analytics_event_log'::regclass AND right(c.relname, 8) < "
+      "to_char(clock_timestamp() AT TIME ZONE 'UTC' - interval '24 hours', "
+      "'YYYYMMDD') LOOP "
+      "EXECUTE 'DROP TABLE ' || r.relname; END LOOP; END $$");
+  auto outcome = apply("branch-1", {aged(48h), aged(0h)});
+  BOOST_CHECK_EQUAL(outcome.quarantined, 1);
+  BOOST_CHECK_EQUAL(outcome.applied.size(), 1u);
+  BOOST_CHECK(text("SELECT reason FROM quarantined_events")
+                .starts_with("older than the event log"));
+}
+
+// Goal: an old look at the log's range turns no event away.
+BOOST_AUTO_TEST_CASE(an_event_of_a_partition_that_came_meanwhile_is_applied) {
+  auto maker = this->maker(22);
+  uuid_source ids{22};
+  auto aged = [&](std::chrono::milliseconds age) {
+    auto result = maker.make("branch-1");
+    result.event_id = ids.v7(now_ms() - age);
+    return result;
+  };
+  auto of_yesterday_and_before
+    = "FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE "
+      "i.inhparent = 'analytics_event_log'::regclass AND right(c.relname, 8) < "
+      "to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD')";
+  run("CREATE TABLE set_aside AS SELECT c.relname, "
+      "pg_get_expr(c.relpartbound, c.oid) AS bound "
+      + std::string{of_yesterday_and_before});
+  run("DO $$ DECLARE r record; BEGIN FOR r IN SELECT relname FROM set_aside "
+      "LOOP EXECUTE format('ALTER TABLE analytics_event_log DETACH PARTITION "
+      "%I', r.relname); END LOOP; END $$");
+  BOOST_CHECK_EQUAL(apply("branch-1", {aged(0h)}).applied.size(), 1u);
+  run("DO $$ DECLARE r record; BEGIN FOR r IN SELECT relname, bound FROM "
+      "set_aside LOOP EXECUTE format('ALTER TABLE analytics_event_log ATTACH "
+      "PARTITION %I ', r.relname) || r.bound; END LOOP; END $$");
+  auto outcome = apply("branch-1", {aged(48h)});
+  BOOST_CHECK_EQUAL(outcome.quarantined, 0);
+  BOOST_CHECK_EQUAL(outcome.applied.size(), 1u);
+}
+
 BOOST_AUTO_TEST_CASE(a_new_incarnation_is_stored_without_events) {
   auto maker = this->maker(16);
   apply("branch-1", {maker.make("branch-1"), maker.make("branch-1")});
