@@ -129,9 +129,6 @@ constexpr int64_t prune_rows_max = 5000;
 /// DELETEs of one round; what is left waits for the next.
 constexpr int prune_steps_max = 1000;
 
-/// Between two short transactions of a writer: about what one takes.
-constexpr auto write_gather = std::chrono::milliseconds{5};
-
 /// Deletes what no answer needs any more.
 caf::expected<void> prune(const std::string& analytics_dsn) {
   auto store = storage::open_aggregate_store(analytics_dsn);
@@ -402,14 +399,13 @@ private:
     live_feed_options feeding;
     feeding.query = all_.query;
     feeding.view = view_;
-    all_.live = cooperative<live_feed_actor>(supervised("live-feed"), live_feed,
-                                             feeding);
+    all_.live = cooperative<live_feed_actor>(supervised("live-feed"),
+                                             live_feed, feeding);
   }
 
   void draw_intake() {
     transaction_writer_options writing;
     writing.batch_max = how_.write_batch_max;
-    writing.gather = write_gather;
     writing.open_store = [dsn = how_.oltp_dsn, view = view_] {
       return storage::open_purchase_store(dsn, [view] {
         auto now = view->get();

@@ -208,7 +208,6 @@ void commit(self_pointer self, pending_list xs) {
     purchases.push_back(x.what);
   stats().batch_size.observe(purchases.size());
   state.recording = true;
-  state.gather_until = self->clock().now() + state.options.gather;
   auto result = state.store->record(purchases);
   if (result)
     resolve_batch(self, std::move(*result));
@@ -267,17 +266,12 @@ caf::result<record_result> submit(self_pointer self, purchase_ptr& what) {
     count_outcome(to_string(errc::unavailable));
     return caf::make_error(errc::unavailable, "no database session");
   }
-  auto now = self->clock().now();
-  auto count = state.fresh.size() + 1;
-  auto gathers = now < state.gather_until;
-  if (count == 1 && gathers)
-    self->scheduled_send(self, state.gather_until, atom::flush_v);
-  else if (count == 1 || (gathers && count == state.options.gather_max))
+  if (state.fresh.empty())
     self->send(self, atom::flush_v);
   pending_purchase x;
   x.what = std::move(what);
   x.promise = self->make_response_promise<record_result>();
-  x.deadline = now + state.options.wait_max;
+  x.deadline = self->clock().now() + state.options.wait_max;
   auto promise = x.promise;
   state.fresh.push_back(std::move(x));
   stats().queue_depth.add(1);

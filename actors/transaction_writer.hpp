@@ -34,13 +34,6 @@ struct transaction_writer_options {
   /// Upper bound of one commit.
   size_t batch_max = limits::write_batch_max;
 
-  /// Between the beginnings of two transactions while fewer than `gather_max`
-  /// purchases wait: one of five purchases costs server and node three times
-  /// as much a purchase as one of fifty, and on a machine that is half busy
-  /// that is what makes everybody wait. After a quiet moment there is no wait.
-  caf::timespan gather = caf::timespan{0};
-  size_t gather_max = 16;
-
   /// How long a purchase waits for a key that is held elsewhere, or for its
   /// doubt to be settled.
   caf::timespan wait_max = limits::write_wait_max;
@@ -98,9 +91,6 @@ struct transaction_writer_state {
   /// For a later batch: key or receipt are in use elsewhere, or in doubt.
   std::vector<pending_purchase> held;
 
-  /// No transaction of few purchases before this.
-  pending_purchase::time_point gather_until;
-
   /// When the next `flush` for `held` is due.
   std::optional<pending_purchase::time_point> wake;
 };
@@ -109,8 +99,7 @@ struct transaction_writer_state {
 ///
 /// While one commit blocks, requests gather in the mailbox. The first request
 /// after a commit sends `flush` to the writer itself, which queues behind all
-/// of them; the batch is therefore whatever arrived meanwhile. Only between two
-/// transactions that would be short does it wait, up to `gather`.
+/// of them; the batch is therefore whatever arrived meanwhile, without a timer.
 ///
 ///           submit              flush                 answer
 ///   client ────────> fresh ───────────────> batch ───────────────> client

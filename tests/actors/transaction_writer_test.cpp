@@ -114,31 +114,6 @@ BOOST_AUTO_TEST_CASE(a_full_batch_commits_at_once) {
   BOOST_TEST(db.rows.size() == 7u);
 }
 
-BOOST_AUTO_TEST_CASE(few_purchases_soon_after_a_commit_gather) {
-  options.batch_max = 8;
-  options.gather = 5ms;
-  options.gather_max = 4;
-  start();
-  auto first = submit(1);
-  settle();
-  BOOST_TEST(brief(first) == "recorded"); // After a quiet moment: at once.
-  auto second = submit(2);
-  settle();
-  auto third = submit(3);
-  settle();
-  BOOST_TEST(brief(second) == "-");
-  BOOST_TEST(brief(third) == "-");
-  advance(5ms);
-  BOOST_TEST(brief(second) == "recorded");
-  BOOST_TEST(brief(third) == "recorded");
-  // Enough of them do not wait.
-  for (uint64_t key = 4; key <= 7; ++key)
-    submit(key);
-  settle();
-  auto expected = std::vector<size_t>{1, 2, 4};
-  BOOST_TEST(batches() == expected, boost::test_tools::per_element());
-}
-
 BOOST_AUTO_TEST_CASE(each_purchase_gets_its_own_verdict) {
   start();
   submit(1, 1);
