@@ -1,4 +1,7 @@
-// Talks to the node that served this page, and to nobody else.
+// Talks to the node that served this page, and to nobody else. The page loads it
+// before the other modules, as it does what cannot wait for them: the colours, so
+// that nobody sees the others flash, and the first questions of somebody who is
+// signed in.
 
 export class ApiError extends Error {
   constructor(status, problem, retryAfter) {
@@ -13,10 +16,51 @@ export class ApiError extends Error {
 
 const ANSWER_MAX_MS = 20000;
 
-/// What early.js asked for, once.
-async function early(path) {
-  const answer = await window.earlyAnswers?.get(path);
-  window.earlyAnswers?.delete(path);
+/// What the browser keeps for the page, by name.
+export const kept = {
+  get(name) {
+    try {
+      return localStorage.getItem(`tillstream.${name}`);
+    } catch {
+      return null; // Storage is switched off: the page does without.
+    }
+  },
+  set(name, value) {
+    try {
+      localStorage.setItem(`tillstream.${name}`, value);
+    } catch {
+      // Then for this visit only.
+    }
+  },
+};
+
+const theme = kept.get('theme');
+if (theme === 'light' || theme === 'dark')
+  document.documentElement.dataset.theme = theme;
+
+/// Whether somebody signed in here before: then the numbers are asked for at
+/// once, else who calls.
+export const wasSignedIn = () => kept.get('signed-in') === 'yes';
+
+/// Asked before anybody wants to know, and handed out once.
+const early = new Map();
+if (wasSignedIn() && !location.hash)
+  for (const path of ['/analytics/summary', '/branches'])
+    early.set(
+      path,
+      fetch(path, {cache: 'no-store'}).catch(() => null),
+    );
+
+// The first formatters of a page take the browser tens of milliseconds, whichever
+// they are: it has them while the answers are on their way.
+if (early.size) {
+  new Intl.NumberFormat(navigator.languages, {style: 'currency', currency: 'USD'});
+  new Intl.DateTimeFormat(navigator.languages, {weekday: 'long'});
+}
+
+async function earlyAnswer(path) {
+  const answer = await early.get(path);
+  early.delete(path);
   return answer;
 }
 
@@ -24,7 +68,7 @@ async function send(path, options) {
   let response;
   try {
     response =
-      (await early(path)) ??
+      (await earlyAnswer(path)) ??
       (await fetch(path, {
         cache: 'no-store',
         credentials: 'same-origin',

@@ -1,12 +1,21 @@
 // The page: holds the state, asks, draws, listens. The key figures come first;
 // what they do without is brought when they are on the screen.
 
-import {get, question, signOut} from './api.js';
+import {get, kept, question, signOut, wasSignedIn} from './api.js';
 import {$, announce, h, named, setText} from './dom.js';
 import {makeFigures} from './figures.js';
 import * as f from './format.js';
-import {fill, questionsOf} from './model.js';
-import * as period from './period.js';
+import {
+  addDays,
+  fill,
+  hasNext,
+  PERIODS,
+  questionsOf,
+  rangeOf,
+  readState,
+  shifted,
+  writeState,
+} from './model.js';
 
 /// What moves with each sale is asked again this often at most, the rest less.
 const QUICK_MS = 2500;
@@ -41,7 +50,7 @@ const LATER = [
   'trend',
 ];
 
-let state = period.readState(location.search);
+let state = readState(location.search);
 let today = null; // The chain's latest business day.
 let live = null; // The last summary of today.
 let chain = null; // Names, zones, day starts.
@@ -58,7 +67,7 @@ async function enterDoor(message) {
   stopListening?.();
   stopListening = null;
   model = live = null;
-  hint('no');
+  kept.set('signed-in', 'no');
   const {showDoor} = await import('./signin.js');
   showDoor(start, message);
 }
@@ -193,7 +202,7 @@ function describe() {
   const than = single
     ? `compared with ${f.dayWeekday(range.before.from)}${range.from === today ? ', up to the same time' : ''}`
     : fair
-      ? `compared with ${f.dayRange(range.before.from, period.addDays(range.before.from, fair - 1))}${fair < range.days ? ', the days that are over' : ''}`
+      ? `compared with ${f.dayRange(range.before.from, addDays(range.before.from, fair - 1))}${fair < range.days ? ', the days that are over' : ''}`
       : 'no day is over yet';
   setText($('zone'), than);
 }
@@ -206,7 +215,7 @@ function drawControls() {
     $('custom').elements.from.value = state.from;
     $('custom').elements.to.value = state.to;
   }
-  if (today) $('next').disabled = !period.hasNext(state, today);
+  if (today) $('next').disabled = !hasNext(state, today);
   const chips = [];
   const chip = (kind, name, clear) =>
     chips.push(
@@ -304,8 +313,8 @@ function set(changes) {
   const next = {...state, ...changes};
   for (const name of Object.keys(next))
     if (next[name] === undefined) delete next[name];
-  const url = period.writeState(next);
-  if (url === period.writeState(state)) return;
+  const url = writeState(next);
+  if (url === writeState(state)) return;
   state = next;
   history.pushState(null, '', url);
   show();
@@ -325,7 +334,7 @@ function setPeriod(id) {
     period: id,
   };
   if (id === 'custom') {
-    const range = period.rangeOf(state, today);
+    const range = rangeOf(state, today);
     Object.assign(next, {from: range.from, to: range.to});
   }
   set(next);
@@ -551,7 +560,7 @@ function drawStatus() {
 // -- keyboard -----------------------------------------------------------------
 
 const KEYS = [
-  ...period.PERIODS.map(({key, label}) => [key.toUpperCase(), label]),
+  ...PERIODS.map(({key, label}) => [key.toUpperCase(), label]),
   ['← →', 'Period before, after'],
   ['1 – 9', 'A branch; again: all'],
   ['G', 'Buckets: hour, day, week, month'],
@@ -574,7 +583,7 @@ function onKey(event) {
   )
     return;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  const chosen = period.PERIODS.find((x) => x.key === key);
+  const chosen = PERIODS.find((x) => x.key === key);
   const order = branchOrder();
   if (chosen) setPeriod(chosen.id);
   else if (key === 'ArrowLeft' || key === '[') step(-1);
@@ -598,8 +607,8 @@ function onKey(event) {
 const compare = () => set({compare: state.compare === 'off' ? undefined : 'off'});
 
 function step(by) {
-  if (by > 0 && !period.hasNext(state, today)) return;
-  set({date: undefined, ...period.shifted(state, today, by)});
+  if (by > 0 && !hasNext(state, today)) return;
+  set({date: undefined, ...shifted(state, today, by)});
 }
 
 function openHelp() {
@@ -646,11 +655,7 @@ function nextTheme() {
   const next = THEMES[(THEMES.indexOf(now) + 1) % THEMES.length];
   if (next === 'system') delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = next;
-  try {
-    localStorage.setItem('tillstream.theme', next);
-  } catch {
-    // Then for this visit only.
-  }
+  kept.set('theme', next);
   drawTheme();
 }
 
@@ -700,7 +705,7 @@ function drawFoot() {
 
 function wire() {
   $('periods').replaceChildren(
-    ...period.PERIODS.map(({id, label, key}) =>
+    ...PERIODS.map(({id, label, key}) =>
       h(
         'button',
         {
@@ -733,7 +738,7 @@ function wire() {
   };
   addEventListener('keydown', onKey);
   addEventListener('popstate', () => {
-    state = period.readState(location.search);
+    state = readState(location.search);
     if (model) show();
   });
   document.addEventListener('visibilitychange', () => {
@@ -774,7 +779,7 @@ async function start() {
     return;
   }
   banner('load', null);
-  hint('yes');
+  kept.set('signed-in', 'yes');
   f.setCurrency(chain.currency);
   setText($('chain'), chain.name);
   $('chain').title = chain.name;
@@ -784,7 +789,7 @@ async function start() {
   noteProgress();
   drawFoot();
   $('branches').style.setProperty('--rows', Math.min(live.branches.length, 13));
-  $('panels').setAttribute('aria-busy', 'true');
+  $('panels').removeAttribute('aria-busy');
   await showFigures();
   view('page');
   performance.mark('tillstream.figures');
@@ -797,24 +802,11 @@ async function start() {
   performance.mark('tillstream.drawn');
 }
 
-/// Whether somebody signed in here before: then the numbers are asked for at
-/// once, else who calls.
-const HINT = 'tillstream.signed-in';
-const hint = (value) => {
-  try {
-    if (value === undefined) return localStorage.getItem(HINT);
-    localStorage.setItem(HINT, value);
-  } catch {
-    // Then the page asks first, each time.
-  }
-  return null;
-};
-
 wire();
 const wrong = location.hash
   ? await import('./signin.js').then((x) => x.useLink())
   : null;
-if (!wrong && hint() === 'yes') start();
+if (!wrong && wasSignedIn()) start();
 else
   get('/session').then(
     (who) => (who.role === 'owner' ? start() : enterDoor(wrong)),

@@ -4,7 +4,7 @@
 import {h, named, setText, term} from './dom.js';
 import {seriesColor} from './charts.js';
 import * as f from './format.js';
-import {changeMark, DEFINITIONS, spark} from './marks.js';
+import {changeMark, DEFINITIONS, spark} from './figures.js';
 import {branchRows, curves, figures} from './model.js';
 import {aboutCell, cell, countCell, moneyCell, Panel} from './panel.js';
 import {SteadyRows} from './table.js';

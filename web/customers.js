@@ -3,7 +3,7 @@
 import {h, named, setText, term} from './dom.js';
 import {bars} from './charts.js';
 import * as f from './format.js';
-import {DEFINITIONS} from './marks.js';
+import {DEFINITIONS} from './figures.js';
 import {section} from './model.js';
 import {cell, choice, countCell, moneyCell, Panel} from './panel.js';
 import {SteadyRows} from './table.js';

@@ -70,16 +70,14 @@ export function showDoor(entered, message) {
       button.disabled = false;
     }
   };
+  const sign = document.querySelector('.brand svg').cloneNode(true);
+  sign.setAttribute('width', 40);
+  sign.setAttribute('height', 40);
   $('door').replaceChildren(
     h(
       'form',
       {class: 'card', onsubmit: submit},
-      h('img', {
-        src: document.querySelector('.brand img').src,
-        alt: '',
-        width: 40,
-        height: 40,
-      }),
+      sign,
       h('h2', null, 'Tillstream'),
       h('p', {class: 'lead'}, 'The page of the owner.'),
       h('label', {for: 'key'}, 'Owner’s key'),

@@ -4,9 +4,15 @@
 import {h, named} from './dom.js';
 import {seriesColor, Trend} from './charts.js';
 import * as f from './format.js';
-import {productSeries, section} from './model.js';
+import {
+  daysBetween,
+  monthStart,
+  productSeries,
+  section,
+  trendRange,
+  weekStart,
+} from './model.js';
 import {cell, choice, countCell, moneyCell, Panel} from './panel.js';
-import {daysBetween, monthStart, trendRange, weekStart} from './period.js';
 
 /// @returns what draws it: `(model, state)`.
 export function makeTrend(act) {
