@@ -109,21 +109,28 @@ filter_subject(const std::string& subjects, const std::string& branch_id) {
   return result;
 }
 
+/// Of a consumer that begins at `first_seq`; kept in memory, and dropped when
+/// nobody uses it.
+/// @param filter The subjects that it reads.
+/// @param acknowledged Whether the server keeps count of what was taken.
 std::string
-consumer_config(const stream_settings& stream, const std::string& branch_id,
-                const std::string& consumer, uint64_t first_seq) {
+consumer_config(const stream_settings& stream, const std::string& filter,
+                const std::string& consumer, uint64_t first_seq,
+                bool acknowledged) {
   std::string result;
   json_writer out{result};
   out.begin_object().field("stream_name", stream.name);
   out.key("config").begin_object();
   out.field("durable_name", consumer);
-  out.field("filter_subject", filter_subject(stream.subjects, branch_id));
+  out.field("filter_subject", filter);
   out.field("deliver_policy", "by_start_sequence");
   out.field("opt_start_seq",
             static_cast<int64_t>(std::max<uint64_t>(first_seq, 1)));
-  out.field("ack_policy", "explicit");
-  out.field("ack_wait", nanoseconds{ack_wait}.count());
-  out.field("max_ack_pending", static_cast<int64_t>(ack_pending_max));
+  out.field("ack_policy", acknowledged ? "explicit" : "none");
+  if (acknowledged) {
+    out.field("ack_wait", nanoseconds{ack_wait}.count());
+    out.field("max_ack_pending", static_cast<int64_t>(ack_pending_max));
+  }
   out.field("max_deliver", -1);
   out.field("replay_policy", "instant");
   out.field("num_replicas", 1);
@@ -133,27 +140,19 @@ consumer_config(const stream_settings& stream, const std::string& branch_id,
   return result;
 }
 
+/// The consumer of one branch.
+std::string
+branch_config(const stream_settings& stream, const std::string& branch_id,
+              const std::string& consumer, uint64_t first_seq) {
+  return consumer_config(stream, filter_subject(stream.subjects, branch_id),
+                         consumer, first_seq, true);
+}
+
 /// The consumer that reads all branches. Its messages are not acknowledged: it
 /// knows by itself how far it came.
 std::string reader_config(const stream_settings& stream,
                           const std::string& consumer, uint64_t first_seq) {
-  std::string result;
-  json_writer out{result};
-  out.begin_object().field("stream_name", stream.name);
-  out.key("config").begin_object();
-  out.field("durable_name", consumer);
-  out.field("filter_subject", stream.subjects);
-  out.field("deliver_policy", "by_start_sequence");
-  out.field("opt_start_seq",
-            static_cast<int64_t>(std::max<uint64_t>(first_seq, 1)));
-  out.field("ack_policy", "none");
-  out.field("max_deliver", -1);
-  out.field("replay_policy", "instant");
-  out.field("num_replicas", 1);
-  out.field("mem_storage", true);
-  out.field("inactive_threshold", nanoseconds{inactive_threshold}.count());
-  out.end_object().end_object();
-  return result;
+  return consumer_config(stream, stream.subjects, consumer, first_seq, false);
 }
 
 std::string last_message_request(const std::string& subject) {
@@ -384,7 +383,7 @@ private:
                   const std::string& consumer, uint64_t first_seq) const {
     auto answer = ask(
       link, fmt::format("CONSUMER.DURABLE.CREATE.{}.{}", stream(), consumer),
-      consumer_config(settings_.stream, branch_id, consumer, first_seq));
+      branch_config(settings_.stream, branch_id, consumer, first_seq));
     if (!answer)
       return answer.error();
     if (!answer->error.empty())
@@ -622,7 +621,7 @@ private:
       ask_server(
         link, name, x,
         fmt::format("CONSUMER.DURABLE.CREATE.{}.{}", stream(), x.consumer),
-        consumer_config(settings_.stream, name, x.consumer, x.next));
+        branch_config(settings_.stream, name, x.consumer, x.next));
     }
     if (!any)
       behind_since_.reset();
