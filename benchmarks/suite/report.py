@@ -53,8 +53,11 @@ def about_machine():
         return "?"
 
     def output(*command):
-        done = subprocess.run(command, capture_output=True, text=True,
-                              cwd=machine.SOURCE)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True,
+                                  cwd=machine.SOURCE)
+        except FileNotFoundError:
+            return "?"  # The sources came without git.
         return done.stdout.strip() or "?"
 
     return {

@@ -138,15 +138,19 @@ BOOST_AUTO_TEST_CASE(every_kind_of_question_gets_its_pieces) {
   for (const auto& x : sold)
     items += static_cast<int64_t>(x.items.size());
   int64_t units = 0;
-  for (const auto& x : *get(kind::products)->products)
+  // A loop keeps no temporary alive that its range hangs on.
+  auto products = get(kind::products);
+  for (const auto& x : *products->products)
     units += x.totals.quantity;
   BOOST_TEST(units == items);
   int64_t in_hours = 0;
-  for (const auto& x : get(kind::hours)->hours)
+  auto hours = get(kind::hours);
+  for (const auto& x : hours->hours)
     in_hours += x.sales.purchases;
   BOOST_TEST(in_hours == 50);
   int64_t in_cells = 0;
-  for (const auto& x : *get(kind::heat)->heat)
+  auto heat = get(kind::heat);
+  for (const auto& x : *heat->heat)
     in_cells += x.purchases;
   BOOST_TEST(in_cells == 50);
   BOOST_TEST(get(kind::loyal)->customers.size() == 10u);
