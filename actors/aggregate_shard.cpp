@@ -632,6 +632,31 @@ void sound_alarm(const aggregate_shard_state& state, const std::string& life) {
                           {"last_seq", state.stream->last_seq}});
 }
 
+/// Has what is committed and not applied published again.
+/// @param ticket Kept until there is an answer.
+template <class Done, class Failed>
+void republish(self_pointer self, mend_gate::ticket ticket, Done on_done,
+               Failed on_failed) {
+  auto& state = self->state;
+  state.open_asked = true;
+  self
+    ->request(state.options.relay, republish_answer_max, atom::republish_v,
+              branch_of(self), republish_after(state))
+    .then(
+      [self, ticket = std::move(ticket), on_done](int64_t count) {
+        log::warning(log_republished,
+                     {{"branch", branch_of(self)}, {"events", count}});
+        self->state.open_asked = false;
+        on_done();
+      },
+      [self, on_failed](caf::error& err) {
+        log::warning(log_republish_failed,
+                     {{"branch", branch_of(self)}, {"error", describe(err)}});
+        self->state.open_asked = false;
+        on_failed();
+      });
+}
+
 /// The broker lost what it had: publishes it again, then follows the stream's
 /// new life.
 void recover_forgotten(self_pointer self, const std::string& life) {
@@ -652,25 +677,16 @@ void recover_forgotten(self_pointer self, const std::string& life) {
     self->scheduled_send(self, state.open_at, atom::tick_v);
     return;
   }
-  state.open_asked = true;
-  self
-    ->request(state.options.relay, republish_answer_max, atom::republish_v,
-              branch_of(self), republish_after(state))
-    .then(
-      [self, life, ticket](int64_t count) {
-        log::warning(log_republished,
-                     {{"branch", branch_of(self)}, {"events", count}});
-        self->state.open_asked = false;
-        self->state.republished_for = life;
-        go_on(self);
-      },
-      [self](caf::error& err) {
-        log::warning(log_republish_failed,
-                     {{"branch", branch_of(self)}, {"error", describe(err)}});
-        self->state.open_asked = false;
-        if (self->state.at == phase::opening)
-          reopen(self);
-      });
+  republish(
+    self, std::move(ticket),
+    [self, life] {
+      self->state.republished_for = life;
+      go_on(self);
+    },
+    [self] {
+      if (self->state.at == phase::opening)
+        reopen(self);
+    });
 }
 
 /// Brings the branch from `opening` to `live`, one step a call.
@@ -899,27 +915,11 @@ void check_life(self_pointer self) {
 /// The stream may have been lost before the branch's cursor knew any of its
 /// lives: what was SENT and never applied is published again.
 void publish_missing(self_pointer self, mend_gate::ticket ticket) {
-  auto& state = self->state;
-  state.open_asked = true;
-  auto finish = [self, ticket = std::move(ticket)] {
-    self->state.open_asked = false;
+  auto open_again = [self] {
     if (self->state.at == phase::live)
       reopen(self);
   };
-  self
-    ->request(state.options.relay, republish_answer_max, atom::republish_v,
-              branch_of(self), republish_after(state))
-    .then(
-      [self, finish](int64_t count) {
-        log::warning(log_republished,
-                     {{"branch", branch_of(self)}, {"events", count}});
-        finish();
-      },
-      [self, finish](caf::error& err) {
-        log::warning(log_republish_failed,
-                     {{"branch", branch_of(self)}, {"error", describe(err)}});
-        finish();
-      });
+  republish(self, std::move(ticket), open_again, open_again);
 }
 
 /// Tells whether something is pending and nothing came since `heard_at`.

@@ -378,12 +378,18 @@ private:
 
   // -- consumers --------------------------------------------------------------
 
+  /// What the API is asked to do with a consumer.
+  std::string
+  on_consumer(std::string_view what, const std::string& consumer) const {
+    return fmt::format("CONSUMER.{}.{}.{}", what, stream(), consumer);
+  }
+
   caf::expected<void>
   create_consumer(broker_link& link, const std::string& branch_id,
                   const std::string& consumer, uint64_t first_seq) const {
-    auto answer = ask(
-      link, fmt::format("CONSUMER.DURABLE.CREATE.{}.{}", stream(), consumer),
-      branch_config(settings_.stream, branch_id, consumer, first_seq));
+    auto answer
+      = ask(link, on_consumer("DURABLE.CREATE", consumer),
+            branch_config(settings_.stream, branch_id, consumer, first_seq));
     if (!answer)
       return answer.error();
     if (!answer->error.empty())
@@ -394,9 +400,8 @@ private:
   void delete_consumer(broker_link& link, const std::string& consumer) const {
     // Nobody waits for the answer; the server removes idle ones anyway.
     if (!consumer.empty())
-      static_cast<void>(link.send(
-        fmt::format("$JS.API.CONSUMER.DELETE.{}.{}", stream(), consumer),
-        link.reply_subject(0), {}));
+      static_cast<void>(link.send("$JS.API." + on_consumer("DELETE", consumer),
+                                  link.reply_subject(0), {}));
   }
 
   // -- all below with the mutex held, unless they say otherwise ---------------
@@ -446,8 +451,7 @@ private:
     waiting_.erase(branch_id);
     slot.asked = std::min(slot.wanted, limits::branch_fetch_max);
     auto expires = pull_expires();
-    ask_server(link, branch_id, slot,
-               fmt::format("CONSUMER.MSG.NEXT.{}.{}", stream(), slot.consumer),
+    ask_server(link, branch_id, slot, on_consumer("MSG.NEXT", slot.consumer),
                pull_request(slot.asked, expires));
     slot.deadline = now + expires + pull_grace;
   }
@@ -525,8 +529,7 @@ private:
     reader_.request = ++last_request_;
     reader_.deadline = steady_clock::now() + answer_max;
     static_cast<void>(
-      link.send(fmt::format("$JS.API.CONSUMER.DURABLE.CREATE.{}.{}", stream(),
-                            reader_.consumer),
+      link.send("$JS.API." + on_consumer("DURABLE.CREATE", reader_.consumer),
                 link.reply_subject(reader_.request),
                 reader_config(settings_.stream, reader_.consumer, first_seq)));
   }
@@ -555,10 +558,10 @@ private:
     reader_.asked = reader_batch;
     reader_.request = ++last_request_;
     reader_.deadline = now + pull_expires_min + pull_grace;
-    static_cast<void>(link.send(fmt::format("$JS.API.CONSUMER.MSG.NEXT.{}.{}",
-                                            stream(), reader_.consumer),
-                                link.reply_subject(reader_.request),
-                                pull_request(reader_batch, pull_expires_min)));
+    static_cast<void>(
+      link.send("$JS.API." + on_consumer("MSG.NEXT", reader_.consumer),
+                link.reply_subject(reader_.request),
+                pull_request(reader_batch, pull_expires_min)));
   }
 
   /// Asks whether the branch has messages that the reader has passed already.
@@ -618,10 +621,8 @@ private:
       ++stragglers;
       x.how = way::making;
       x.consumer = consumer_name(name, nonce_base_ + ++reader_count_);
-      ask_server(
-        link, name, x,
-        fmt::format("CONSUMER.DURABLE.CREATE.{}.{}", stream(), x.consumer),
-        branch_config(settings_.stream, name, x.consumer, x.next));
+      ask_server(link, name, x, on_consumer("DURABLE.CREATE", x.consumer),
+                 branch_config(settings_.stream, name, x.consumer, x.next));
     }
     if (!any)
       behind_since_.reset();

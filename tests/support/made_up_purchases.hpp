@@ -4,6 +4,7 @@
 #include "messages/uuid.hpp"
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/stores.hpp"
+#include "tests/support/must.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -59,19 +60,6 @@ int64_t number(storage::postgres::session& db, const std::string& sql);
 
 /// The first column of the first row.
 std::string text(storage::postgres::session& db, const std::string& sql);
-
-/// The value, or a failed test with the error's text.
-template <class T>
-T must(caf::expected<T> x) {
-  if (!x)
-    throw std::runtime_error{describe(x.error())};
-  return std::move(*x);
-}
-
-inline void must(const caf::expected<void>& x) {
-  if (!x)
-    throw std::runtime_error{describe(x.error())};
-}
 
 /// Waits until `condition` holds, at most half a minute.
 bool eventually(const std::function<bool()>& condition);

@@ -2,23 +2,13 @@
 
 #include "messages/error.hpp"
 #include "storage/postgres/stores.hpp"
+#include "tests/support/must.hpp"
 
 #include <chrono>
 #include <stdexcept>
 #include <utility>
 
 namespace tillstream::test {
-
-namespace {
-
-template <class T>
-T must(caf::expected<T> x) {
-  if (!x)
-    throw std::runtime_error{describe(x.error())};
-  return std::move(*x);
-}
-
-} // namespace
 
 std::vector<ownership>
 take_over(const std::string& analytics_dsn, const std::string& node,

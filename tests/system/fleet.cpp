@@ -5,6 +5,7 @@
 #include "messages/error.hpp"
 #include "storage/jetstream/jetstream_api.hpp"
 #include "storage/postgres/stores.hpp"
+#include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
 
 #include <stdexcept>
@@ -12,23 +13,12 @@
 
 namespace tillstream::test {
 
-namespace {
-
-template <class T>
-T need(caf::expected<T> x) {
-  if (!x)
-    throw std::runtime_error(describe(x.error()));
-  return std::move(*x);
-}
-
-} // namespace
-
 std::string fresh_broker() {
   storage::nats_settings settings;
   settings.url = nats().nats_url();
-  auto link = need(storage::jetstream::broker_link::open(settings));
+  auto link = must(storage::jetstream::broker_link::open(settings));
   // There may be none.
-  need(storage::jetstream::ask(*link, "STREAM.DELETE." + settings.stream.name));
+  must(storage::jetstream::ask(*link, "STREAM.DELETE." + settings.stream.name));
   return settings.url;
 }
 
@@ -45,13 +35,13 @@ fleet::fleet(const std::string& oltp_dsn, const std::string& analytics_dsn,
   auto migrated = run_command(words);
   if (migrated.code != 0)
     throw std::runtime_error(migrated.output + migrated.errors);
-  auto store = need(storage::open_directory_store(oltp_dsn));
+  auto store = must(storage::open_directory_store(oltp_dsn));
   auto key = [&](storage::key_role role, const std::string& branch) {
-    return need(commands::create_key(*store, role, branch, "of a test"));
+    return must(commands::create_key(*store, role, branch, "of a test"));
   };
   where_.owner_key = key(storage::key_role::owner, "");
   where_.operator_key = key(storage::key_role::operator_, "");
-  for (const auto& x : need(store->load()).shops.branches)
+  for (const auto& x : must(store->load()).shops.branches)
     where_.till_keys[x.id] = key(storage::key_role::till, x.id);
   if (auto written = commands::write_endpoints(dir_.path(), where_); !written)
     throw std::runtime_error(describe(written.error()));

@@ -1,10 +1,10 @@
 #define BOOST_TEST_MODULE system_replica
 #include <boost/test/unit_test.hpp>
 
-#include "messages/error.hpp"
 #include "storage/servers/child_process.hpp"
 #include "storage/servers/private_servers.hpp"
 #include "storage/servers/server_directory.hpp"
+#include "tests/support/must.hpp"
 #include "tests/system/fleet.hpp"
 #include "tests/system/running_program.hpp"
 
@@ -28,13 +28,6 @@ using namespace tillstream::test;
 using namespace std::chrono_literals;
 
 namespace {
-
-template <class T>
-T need(caf::expected<T> x) {
-  if (!x)
-    BOOST_FAIL(describe(x.error()));
-  return std::move(*x);
-}
 
 /// A hot standby that `pg_basebackup` made.
 class standby {
@@ -92,7 +85,7 @@ private:
                     "--pgdata=" + data_,          "--checkpoint=fast",
                     "--wal-method=stream",        "--write-recovery-conf"};
     request.user = user_;
-    auto done = need(storage::run_program(std::move(request), 60s));
+    auto done = must(storage::run_program(std::move(request), 60s));
     BOOST_REQUIRE_MESSAGE(done.ok, done.output);
   }
 
@@ -108,7 +101,7 @@ private:
           std::string{"max_locks_per_transaction=512"}})
       request.argv.insert(request.argv.end(), {"-c", setting});
     request.user = user_;
-    process_ = need(storage::child_process::spawn(request));
+    process_ = must(storage::child_process::spawn(request));
     auto is_up = [&] {
       try {
         return ask("SELECT pg_is_in_recovery()") == "t";
@@ -132,7 +125,7 @@ struct fixture {
   fixture() {
     storage::private_server_options options;
     options.data_dir = directory.file("data");
-    servers = need(storage::private_servers::start(options));
+    servers = must(storage::private_servers::start(options));
     nodes.emplace(servers->oltp_dsn(), servers->analytics_dsn(),
                   servers->nats_url());
     branch = nodes->where().till_keys.begin()->first;
