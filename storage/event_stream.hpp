@@ -42,7 +42,8 @@ using event_publisher_ptr = std::unique_ptr<event_publisher>;
 /// Pulls by hand, from consumers in memory storage. One connection and one
 /// subscription, whatever the number of branches.
 ///
-/// A few branches have a consumer each, with explicit acknowledgement. From
+/// A few branches have a consumer each, of which one acknowledgement is for
+/// all messages before it, too. From
 /// `nats_settings::shared_reader_min` on they share one, which reads the whole
 /// stream: to find the next message of one branch among thousands a server
 /// walks over all the others', with its store locked. A branch that is behind
@@ -72,8 +73,9 @@ public:
   virtual caf::expected<void> fetch(const std::string& branch_id, size_t count)
     = 0;
 
-  /// Acknowledges; fire and forget. What came by the shared reader needs none
-  /// and has no reply.
+  /// Acknowledges the last of them and with it all of its consumer before it;
+  /// fire and forget. What came by the shared reader needs none and has no
+  /// reply.
   virtual void ack(const std::vector<std::string>& replies) = 0;
 
   virtual bool connected() const = 0;
@@ -108,6 +110,8 @@ struct nats_settings {
   uint64_t shared_rewind_max = 100'000;
   /// Subjects that a connection listens to beside its inbox.
   std::vector<std::string> listen_to;
+  /// Whether a connection gets what it sends to a subject that it listens to.
+  bool echo = true;
 };
 
 /// Creates the stream, or brings its settings up to date. Safe to repeat and

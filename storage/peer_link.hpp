@@ -46,7 +46,7 @@ public:
   virtual caf::expected<void>
   answer(const std::string& reply_to, std::string_view payload) = 0;
 
-  /// Tells all nodes, ourselves too.
+  /// Tells all other nodes.
   virtual caf::expected<void> tell_all(std::string_view payload) = 0;
 
   virtual bool connected() const = 0;

@@ -35,6 +35,9 @@ constexpr int pending_bytes_max = 512 << 20;
 /// Messages that our thread has not taken yet.
 constexpr size_t queue_max = 10'000;
 
+/// With so many of them our thread does not wait for more.
+constexpr size_t gathered_max = 256;
+
 int64_t in_ms(milliseconds x) {
   return x.count();
 }
@@ -90,6 +93,7 @@ natsStatus set_all(natsOptions* options, const nats_settings& settings) {
     natsOptions_SetPingInterval(options, in_ms(ping_interval)),
     natsOptions_SetMaxPingsOut(options, 2),
     natsOptions_SetWriteDeadline(options, in_ms(write_deadline)),
+    natsOptions_SetNoEcho(options, !settings.echo),
   };
   for (auto status : results)
     if (status != NATS_OK)
@@ -125,23 +129,30 @@ public:
   /// Waits for room; the library drops what does not fit behind us.
   void put(message_ptr msg) {
     std::unique_lock guard{mutex_};
-    changed_.wait(guard, [&] { return closed_ || items_.size() < queue_max; });
+    room_.wait(guard, [&] { return closed_ || items_.size() < queue_max; });
     if (closed_)
       return;
     items_.push_back(std::move(msg));
-    changed_.notify_all();
+    // Who gathers is not to be woken by each.
+    if (items_.size() == 1 || items_.size() == gathered_max)
+      filled_.notify_one();
   }
 
-  std::vector<message_ptr> take(size_t max, milliseconds patience) {
+  std::vector<message_ptr>
+  take(size_t max, milliseconds patience, milliseconds gather) {
     std::unique_lock guard{mutex_};
-    changed_.wait_for(guard, patience,
-                      [&] { return closed_ || !items_.empty(); });
+    filled_.wait_for(guard, patience,
+                     [&] { return closed_ || !items_.empty(); });
+    if (gather > 0ms && !items_.empty())
+      filled_.wait_for(guard, gather, [&] {
+        return closed_ || items_.size() >= gathered_max;
+      });
     std::vector<message_ptr> result;
     while (!items_.empty() && result.size() < max) {
       result.push_back(std::move(items_.front()));
       items_.pop_front();
     }
-    changed_.notify_all();
+    room_.notify_all();
     return result;
   }
 
@@ -149,12 +160,14 @@ public:
     std::lock_guard guard{mutex_};
     closed_ = true;
     items_.clear();
-    changed_.notify_all();
+    filled_.notify_all();
+    room_.notify_all();
   }
 
 private:
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable filled_;
+  std::condition_variable room_;
   bool closed_ = false;
   std::deque<message_ptr> items_;
 };
@@ -271,8 +284,8 @@ uint64_t broker_link::token_of(natsMsg* msg) const {
 }
 
 std::vector<message_ptr>
-broker_link::receive(size_t max, milliseconds patience) {
-  return queue_->take(max, patience);
+broker_link::receive(size_t max, milliseconds patience, milliseconds gather) {
+  return queue_->take(max, patience, gather);
 }
 
 caf::expected<void>

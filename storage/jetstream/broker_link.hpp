@@ -64,9 +64,10 @@ public:
   uint64_t token_of(natsMsg* msg) const;
 
   /// Takes up to `max` messages, all that wait; if none does, waits for the
-  /// first. Empty: none in time, or closed.
+  /// first, and `gather` more for others. Empty: none in time, or closed.
   std::vector<message_ptr>
-  receive(size_t max, std::chrono::milliseconds patience);
+  receive(size_t max, std::chrono::milliseconds patience,
+          std::chrono::milliseconds gather = {});
 
   /// Sends, or fails at once with `errc::unavailable`; nothing is kept for
   /// later. `errc::invalid`: a subject that the protocol can't carry.

@@ -17,6 +17,9 @@ using namespace jetstream;
 /// this bounds what was given up and might still be answered.
 constexpr size_t waiting_max = 16 * limits::publish_in_flight_max;
 
+/// Acknowledgements are handed over together: nobody is in a hurry for one.
+constexpr auto gather = std::chrono::milliseconds{2};
+
 class event_publisher_impl : public event_publisher {
 public:
   event_publisher_impl(const nats_settings& settings, broker_link_ptr link,
@@ -27,7 +30,8 @@ public:
         {[this](broker_link& from, std::vector<message_ptr> messages) {
            pass_on(from, messages);
          },
-         [this](uint64_t reconnects) { give_up_waiting(reconnects); }}) {
+         [this](uint64_t reconnects) { give_up_waiting(reconnects); }},
+        gather) {
     // nop
   }
 

@@ -78,6 +78,9 @@ constexpr auto rewind_interval = 2s;
 /// behind.
 constexpr size_t stragglers_max = 32;
 
+/// Messages that come one after the other are handed over together.
+constexpr auto receive_gather = 2ms;
+
 /// An answer of the server that does not come.
 constexpr auto answer_max = 10s;
 
@@ -112,7 +115,9 @@ filter_subject(const std::string& subjects, const std::string& branch_id) {
 /// Of a consumer that begins at `first_seq`; kept in memory, and dropped when
 /// nobody uses it.
 /// @param filter The subjects that it reads.
-/// @param acknowledged Whether the server keeps count of what was taken.
+/// @param acknowledged Whether the server keeps count of what was taken. One
+///        acknowledgement is for all messages before it, too: one for each is
+///        as much work for the server as the message itself.
 std::string
 consumer_config(const stream_settings& stream, const std::string& filter,
                 const std::string& consumer, uint64_t first_seq,
@@ -126,7 +131,7 @@ consumer_config(const stream_settings& stream, const std::string& filter,
   out.field("deliver_policy", "by_start_sequence");
   out.field("opt_start_seq",
             static_cast<int64_t>(std::max<uint64_t>(first_seq, 1)));
-  out.field("ack_policy", acknowledged ? "explicit" : "none");
+  out.field("ack_policy", acknowledged ? "all" : "none");
   if (acknowledged) {
     out.field("ack_wait", nanoseconds{ack_wait}.count());
     out.field("max_ack_pending", static_cast<int64_t>(ack_pending_max));
@@ -279,7 +284,8 @@ public:
                 {[this](broker_link& from, std::vector<message_ptr> messages) {
                    pass_on(from, messages);
                  },
-                 [this](uint64_t reconnects) { lose_all(reconnects); }}) {
+                 [this](uint64_t reconnects) { lose_all(reconnects); }},
+                receive_gather) {
     // nop
   }
 
@@ -354,10 +360,13 @@ public:
 
   void ack(const std::vector<std::string>& replies) override {
     auto link = receiver_.link();
-    for (const auto& reply : replies)
-      if (reply.starts_with("$JS.ACK."))
-        // Lost ones come again, and are dropped as duplicates.
-        static_cast<void>(link->send(reply, {}, "+ACK"));
+    // What came by the shared reader has no reply to acknowledge.
+    auto last = std::find_if(replies.rbegin(), replies.rend(), [](auto& x) {
+      return x.starts_with("$JS.ACK.");
+    });
+    // Lost ones come again, and are dropped as duplicates.
+    if (last != replies.rend())
+      static_cast<void>(link->send(*last, {}, "+ACK"));
   }
 
   bool connected() const override {

@@ -122,6 +122,7 @@ connect_peers(const nats_settings& settings, const std::string& node,
   auto own_subject = peer_subject(node);
   auto extended = settings;
   extended.listen_to = {own_subject, std::string{peer_notes_subject}};
+  extended.echo = false;
   auto link = broker_link::open(extended);
   if (!link)
     return link.error();

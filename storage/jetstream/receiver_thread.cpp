@@ -19,9 +19,10 @@ constexpr size_t gather_max = 1000;
 } // namespace
 
 receiver_thread::receiver_thread(nats_settings settings, broker_link_ptr link,
-                                 handlers fs)
+                                 handlers fs, std::chrono::milliseconds gather)
   : settings_(std::move(settings)),
     handlers_(std::move(fs)),
+    gather_(gather),
     link_(std::move(link)),
     thread_([this] { run(); }) {
   // nop
@@ -46,7 +47,7 @@ void receiver_thread::run() {
   auto current = link();
   auto reconnects = current->reconnects();
   for (;;) {
-    auto messages = current->receive(gather_max, tick);
+    auto messages = current->receive(gather_max, tick, gather_);
     if (current->closed()) {
       // Before the next link can be used: this is about the last one.
       handlers_.on_loss(std::numeric_limits<uint64_t>::max());

@@ -3,6 +3,7 @@
 #include "storage/jetstream/broker_link.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -23,7 +24,9 @@ public:
     std::function<void(uint64_t reconnects)> on_loss;
   };
 
-  receiver_thread(nats_settings settings, broker_link_ptr link, handlers fs);
+  /// @param gather How long the first message waits for more, while few do.
+  receiver_thread(nats_settings settings, broker_link_ptr link, handlers fs,
+                  std::chrono::milliseconds gather = {});
   receiver_thread(const receiver_thread&) = delete;
   receiver_thread& operator=(const receiver_thread&) = delete;
 
@@ -38,6 +41,7 @@ private:
 
   nats_settings settings_;
   handlers handlers_;
+  std::chrono::milliseconds gather_;
   mutable std::mutex mutex_;
   std::condition_variable stopped_;
   bool stop_ = false;

@@ -104,15 +104,19 @@ BOOST_AUTO_TEST_CASE(nobody_at_home_is_told_at_once) {
   BOOST_TEST(answer.token == 3u);
 }
 
-BOOST_AUTO_TEST_CASE(what_is_told_to_all_comes_to_all) {
+BOOST_AUTO_TEST_CASE(what_is_told_to_all_comes_to_all_others) {
   peer a{"a"};
   peer b{"b"};
-  BOOST_TEST(static_cast<bool>(a->tell_all("sold")));
-  for (auto* who : {&a, &b}) {
+  peer c{"c"};
+  BOOST_TEST(static_cast<bool>(a->tell_all("sold by a")));
+  for (auto* who : {&b, &c}) {
     auto note = who->next();
     BOOST_TEST((note.what == kind::note));
-    BOOST_TEST(note.payload == "sold");
+    BOOST_TEST(note.payload == "sold by a");
   }
+  // Its own would have come first.
+  BOOST_TEST(static_cast<bool>(b->tell_all("sold by b")));
+  BOOST_TEST(a.next().payload == "sold by b");
 }
 
 BOOST_AUTO_TEST_CASE(a_message_of_the_largest_size_passes_and_no_larger) {
