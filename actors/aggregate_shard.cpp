@@ -807,6 +807,14 @@ void apply_answered(self_pointer self, const apply_outcome& outcome) {
   applied(self, outcome);
 }
 
+/// @returns the first multiple of `beat` after `now`.
+time_point next_beat(time_point now, caf::timespan beat) {
+  if (beat == caf::timespan{0})
+    return now;
+  auto since = std::chrono::duration_cast<caf::timespan>(now.time_since_epoch());
+  return now + (beat - since % beat);
+}
+
 /// Sends the next events to the AGGREGATE WRITER.
 void apply_next(self_pointer self) {
   auto& state = self->state;
@@ -825,9 +833,10 @@ void apply_next(self_pointer self) {
   }
   state.batch = std::move(request);
   state.busy = work::applying;
-  state.apply_at = now_of(self) + state.options.gather;
+  state.apply_at = next_beat(now_of(self), state.options.gather);
+  auto much = state.batch->events.size() >= state.options.gather_max;
   self
-    ->request(state.options.writer, limits::apply_answer_max, atom::apply_v,
+    ->request(much ? state.options.bulk_writer : state.options.writer, limits::apply_answer_max, atom::apply_v,
               state.batch)
     .then([self](const apply_outcome_ptr& x) { apply_answered(self, *x); },
           [self](caf::error& err) {
@@ -1075,6 +1084,8 @@ void note_committed(self_pointer self, const notes_ptr& notes) {
 void set_up(self_pointer self, aggregate_shard_options options) {
   auto& state = self->state;
   state.options = std::move(options);
+  if (!state.options.bulk_writer)
+    state.options.bulk_writer = state.options.writer;
   const auto& x = state.options;
   state.memory.emplace(x.branch_id, x.clock, x.chunk_rows_max);
   state.inbox.emplace(x.branch_id, x.fetch_max);

@@ -43,6 +43,9 @@ struct aggregate_shard_options {
 
   stream_consumer_actor consumer = {};
   aggregate_writer_actor writer = {};
+  /// Takes batches of `gather_max` events or more: a branch that catches up
+  /// neither makes the others wait nor needs their company in a commit.
+  aggregate_writer_actor bulk_writer = {};
   aggregate_reader_actor reader = {};
   purchase_reader_actor purchases = {};
   outbox_relay_actor relay = {};
@@ -56,9 +59,11 @@ struct aggregate_shard_options {
   /// Events of one apply.
   size_t batch_max = limits::shard_batch_max;
 
-  /// How long events gather between the beginnings of two applies, as long as
-  /// fewer than `gather_max` wait. A transaction of the aggregates costs as
-  /// much as a few dozen events do; a sale after a quiet moment goes at once.
+  /// How long events gather between two applies at most, as long as fewer than
+  /// `gather_max` wait. A transaction of the aggregates costs as much as a few
+  /// dozen events do; a sale after a quiet moment goes at once. The ends are
+  /// multiples of it on the clock, so that all branches of a node come
+  /// together.
   caf::timespan gather = caf::timespan{0};
   size_t gather_max = 250;
 

@@ -103,6 +103,7 @@ pending_list next_batch(aggregate_writer_state& state) {
     }
   }
   state.fresh = std::move(rest);
+  state.fresh_events -= std::min(events, state.fresh_events);
   return result;
 }
 
@@ -120,6 +121,7 @@ void lose_session(self_pointer self, const caf::error& err) {
   auto sure = caf::make_error(errc::unavailable, "the session is opened anew");
   for (auto& x : std::exchange(state.fresh, {}))
     answer(x, sure);
+  state.fresh_events = 0;
   self->scheduled_send(self, state.store.retry_at(), atom::reopen_v);
 }
 
@@ -153,6 +155,7 @@ void refuse(self_pointer self, const caf::error& err) {
   }
   for (auto i = batch.rbegin(); i != batch.rend(); ++i) {
     i->alone = true;
+    state.fresh_events += i->what->events.size();
     state.fresh.push_front(std::move(*i));
   }
 }
@@ -178,13 +181,32 @@ void commit(self_pointer self, pending_list xs) {
   }
 }
 
+void flush_soon(self_pointer self) {
+  if (!std::exchange(self->state.flush_sent, true))
+    self->send(self, atom::flush_v);
+}
+
+/// Has what came first flushed: at once if it is much, else when it has waited
+/// for more.
+void gather(self_pointer self) {
+  auto& state = self->state;
+  if (state.options.gather == caf::timespan{0}
+      || state.fresh_events >= state.options.gather_max)
+    flush_soon(self);
+  else if (!std::exchange(state.gathering, true))
+    self->delayed_send(self, state.options.gather, atom::flush_v);
+}
+
 void flush(self_pointer self) {
   auto& state = self->state;
+  // Of two that are on their way the second finds nothing, or little.
+  state.flush_sent = false;
+  state.gathering = false;
   if (state.fresh.empty() || !state.store.is_open())
     return;
   commit(self, next_batch(state));
   if (!state.fresh.empty())
-    self->send(self, atom::flush_v);
+    flush_soon(self);
 }
 
 void reopen(self_pointer self) {
@@ -205,11 +227,11 @@ apply(self_pointer self, const apply_request_ptr& what) {
   auto& state = self->state;
   if (!state.store.is_open())
     return caf::make_error(errc::unavailable, "no database session");
-  if (state.fresh.empty())
-    self->send(self, atom::flush_v);
   auto promise = self->make_response_promise<apply_outcome_ptr>();
   state.fresh.push_back({what, promise});
+  state.fresh_events += what->events.size();
   stats().depth.add(1);
+  gather(self);
   return promise;
 }
 

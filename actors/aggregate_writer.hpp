@@ -25,6 +25,12 @@ struct aggregate_writer_options {
   std::function<caf::expected<storage::aggregate_store_ptr>()> open_store
     = nullptr;
 
+  /// How long the first request waits for those of other branches, while
+  /// together they have fewer than `gather_max` events. Shards that gather send
+  /// at the same moments, so a millisecond brings them into one commit.
+  caf::timespan gather{0};
+  size_t gather_max = 250;
+
   /// Upper bound of events in one commit. A single request may exceed it.
   size_t batch_max = limits::apply_batch_max;
 
@@ -56,6 +62,11 @@ struct aggregate_writer_state {
 
   /// Collected since the last commit.
   std::deque<pending_apply> fresh;
+  /// Events of all of them.
+  size_t fresh_events = 0;
+  /// A `flush` is on its way, at once or later.
+  bool flush_sent = false;
+  bool gathering = false;
 
   /// In the store's hands: it may be durable.
   std::vector<pending_apply> batch;

@@ -53,6 +53,17 @@ namespace {
 
 using namespace std::chrono_literals;
 
+/// Between two rounds of publishing while sales come one after the other.
+constexpr auto publish_gather = 10ms;
+
+/// For branches whose events come at the same moment, into one commit.
+constexpr auto commit_gather = 1ms;
+
+/// Purchases in flight from which on the branches are dealt out to all
+/// writers. Two that have little to do write twice as many transactions, each
+/// half as large: dearer for everybody (benchmarks/LOG.md).
+constexpr size_t spread_min = 96;
+
 // -- before anything starts ---------------------------------------------------
 
 /// @returns `errc::invalid` with all that is wrong with a server.
@@ -169,7 +180,7 @@ strings_ptr branch_ids(const chain& shops) {
 struct picture {
   outbox_relay_actor relay;
   purchase_reader_actor purchases;
-  aggregate_writer_actor aggregate_writer;
+  std::vector<aggregate_writer_actor> aggregate_writers;
   aggregate_reader_actor aggregate_reader;
   shards_actor shards;
   peers_actor peers;
@@ -185,22 +196,27 @@ struct picture {
   gateway_actor door;
 };
 
-/// Where SHARDS is found by those who were there before it.
-class shards_slot {
+/// Where SHARDS and PEERS are found by those who were there before them.
+template <class Handle>
+class slot {
 public:
-  void set(shards_actor x) {
+  void set(Handle x) {
     std::lock_guard guard{mutex_};
-    shards_ = std::move(x);
+    handle_ = std::move(x);
   }
 
-  shards_actor get() const {
-    std::lock_guard guard{mutex_};
-    return shards_;
+  /// Tells whoever is there of what was committed.
+  void tell(const notes_ptr& notes) const {
+    std::unique_lock guard{mutex_};
+    auto whom = handle_;
+    guard.unlock();
+    if (whom)
+      caf::anon_send(whom, atom::committed_v, notes);
   }
 
 private:
   mutable std::mutex mutex_;
-  shards_actor shards_;
+  Handle handle_;
 };
 
 /// Draws the picture: spawns everybody, from those who are told to those who
@@ -272,10 +288,11 @@ private:
         return stream.error();
       return storage::connect_publisher(broker, std::move(on_ack));
     };
-    options.on_found = [slot = shards_slot_](const notes_ptr& notes) {
-      if (auto shards = slot->get())
-        caf::anon_send(shards, atom::committed_v, notes);
-    };
+    options.gather = publish_gather;
+    options.on_published
+      = [peers = peers_slot_](const notes_ptr& notes) { peers->tell(notes); };
+    options.on_found
+      = [shards = shards_slot_](const notes_ptr& notes) { shards->tell(notes); };
     all_.relay = detached<outbox_relay_actor>(supervised("outbox-relay"),
                                               outbox_relay, options);
   }
@@ -308,13 +325,14 @@ private:
     writing.open_store = [dsn = how_.analytics_dsn] {
       return storage::open_aggregate_store(dsn);
     };
-    all_.aggregate_writer = detached<aggregate_writer_actor>(
-      supervised("aggregate-writer", how_.aggregate_writers), aggregate_writer,
-      writing);
+    writing.gather = commit_gather;
+    for (size_t i = 0; i < how_.aggregate_writers; ++i)
+      all_.aggregate_writers.push_back(detached<aggregate_writer_actor>(
+        supervised("aggregate-writer"), aggregate_writer, writing));
     shards_options options;
     options.lease = lease_;
     options.view = view_;
-    options.writer = all_.aggregate_writer;
+    options.writers = all_.aggregate_writers;
     options.reader = all_.aggregate_reader;
     options.purchases = all_.purchases;
     options.relay = all_.relay;
@@ -377,6 +395,7 @@ private:
     };
     all_.peers
       = detached<peers_actor>(supervised("peers"), tillstream::peers, options);
+    peers_slot_->set(all_.peers);
   }
 
   void draw_query() {
@@ -412,12 +431,11 @@ private:
         return storage::reference_data{now->shops(), now->products()};
       });
     };
-    writing.on_committed = [relay = all_.relay, shards = all_.shards,
-                            peers = all_.peers](const notes_ptr& notes) {
+    writing.on_committed = [relay = all_.relay,
+                            shards = all_.shards](const notes_ptr& notes) {
       // SHARDS first: an event must be known as pending before it can arrive.
       if (shards)
         caf::anon_send(shards, atom::committed_v, notes);
-      caf::anon_send(peers, atom::committed_v, notes);
       caf::anon_send(relay, atom::committed_v, notes);
     };
     for (size_t i = 0; i < how_.writers; ++i)
@@ -426,6 +444,7 @@ private:
     request_intake_options options;
     options.writers = all_.writers;
     options.in_flight_max = how_.purchases_in_flight_max;
+    options.spread_min = spread_min;
     all_.intake = cooperative<request_intake_actor>(
       supervised("request-intake"), request_intake, options);
   }
@@ -506,8 +525,10 @@ private:
       options.parts.push_back(part_of("request-intake", all_.intake));
     if (all_.shards) {
       options.parts.push_back(part_of("shards", all_.shards));
-      options.parts.push_back(
-        part_of("aggregate-writer", all_.aggregate_writer));
+      for (size_t i = 0; i < all_.aggregate_writers.size(); ++i)
+        options.parts.push_back(
+          part_of("aggregate-writer" + (i > 0 ? fmt::format("-{}", i + 1) : ""),
+                  all_.aggregate_writers[i]));
     }
     all_.door
       = cooperative<gateway_actor>(supervised("gateway"), gateway, options);
@@ -519,7 +540,10 @@ private:
   std::string name_;
   directory_view_ptr view_;
   storage::nats_settings broker_;
-  std::shared_ptr<shards_slot> shards_slot_ = std::make_shared<shards_slot>();
+  std::shared_ptr<slot<shards_actor>> shards_slot_
+    = std::make_shared<slot<shards_actor>>();
+  std::shared_ptr<slot<peers_actor>> peers_slot_
+    = std::make_shared<slot<peers_actor>>();
   node_lease_ptr lease_ = std::make_shared<node_lease>();
   ownership_view_ptr owners_ = std::make_shared<ownership_view>();
   picture all_;
@@ -547,7 +571,8 @@ std::vector<std::vector<top_actor>> stages_of(const picture& x) {
   add(2, "shards", x.shards);
   add(3, "outbox-relay", x.relay);
   add(3, "purchase-reader", x.purchases);
-  add(3, "aggregate-writer", x.aggregate_writer);
+  for (const auto& writer : x.aggregate_writers)
+    add(3, "aggregate-writer", writer);
   add(3, "aggregate-reader", x.aggregate_reader);
   return result;
 }

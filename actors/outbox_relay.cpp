@@ -210,8 +210,13 @@ bool publish(self_pointer self, uint64_t token) {
   auto sent = state.publisher->publish(
     token, event_subject(note.branch_id),
     message_id(note.event_id, note.publish_round), *note.payload);
-  if (sent)
+  if (sent) {
+    if (state.options.on_published) {
+      state.published.push_back(note);
+      state.published.back().payload = nullptr;
+    }
     return true;
+  }
   if (sent.error() == errc::unavailable) {
     state.queue->unsent(token, self->clock().now());
     pause(self, sent.error());
@@ -225,14 +230,34 @@ bool publish(self_pointer self, uint64_t token) {
   return true;
 }
 
+/// Tells whether the few events that wait should wait for more.
+bool gathers(self_pointer self) {
+  auto& state = self->state;
+  return self->clock().now() < state.publish_at
+         && state.queue->waiting() < state.options.gather_max;
+}
+
+void tell_published(self_pointer self) {
+  auto& state = self->state;
+  if (state.published.empty())
+    return;
+  state.options.on_published(std::make_shared<const std::vector<outbox_note>>(
+    std::exchange(state.published, {})));
+}
+
 void publish_all(self_pointer self) {
   auto& state = self->state;
+  if (gathers(self))
+    return;
   while (state.queue->flying() < state.options.in_flight_max
          && connected(self)) {
-    auto token = state.queue->launch(self->clock().now());
+    auto now = self->clock().now();
+    auto token = state.queue->launch(now);
     if (!token || !publish(self, *token))
-      return;
+      break;
+    state.publish_at = now + state.options.gather;
   }
+  tell_published(self);
 }
 
 void take_success(self_pointer self, const publish_ack& ack) {
@@ -309,8 +334,10 @@ void answer_drains(self_pointer self) {
 }
 
 /// When a `tick` has to come by itself.
-time_point next_due(const outbox_relay_state& state) {
+time_point next_due(const outbox_relay_state& state, time_point now) {
   auto due = state.poll_at;
+  if (state.queue->waiting() > 0 && state.publish_at > now)
+    due = std::min(due, state.publish_at);
   if (auto t = state.queue->next_due(state.options.publish_timeout))
     due = std::min(due, *t);
   if (state.paused_until)
@@ -327,7 +354,8 @@ time_point next_due(const outbox_relay_state& state) {
 void schedule(self_pointer self) {
   auto& state = self->state;
   // What is due while it cannot be done must not make a busy loop.
-  auto due = std::max(next_due(state), self->clock().now() + tick_min);
+  auto now = self->clock().now();
+  auto due = std::max(next_due(state, now), now + tick_min);
   if (state.wake && *state.wake <= due)
     return;
   state.wake = due;

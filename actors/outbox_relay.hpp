@@ -62,6 +62,19 @@ struct outbox_relay_options {
 
   caf::timespan publish_timeout = limits::publish_timeout;
 
+  /// Least time between two rounds of publishing, while few events wait: what
+  /// is committed meanwhile goes out together. The first after a pause goes at
+  /// once. Zero: none. Each round wakes the client's threads, the broker and
+  /// whoever reads from it; half of what an event costs all of them is that.
+  caf::timespan gather{0};
+
+  /// With so many events waiting nobody gathers.
+  size_t gather_max = 200;
+
+  /// Told of what is published, each time once for all, without the events
+  /// themselves. Null: nobody.
+  std::function<void(const notes_ptr&)> on_published = nullptr;
+
   /// How long `drain` waits.
   caf::timespan drain_max = std::chrono::seconds{5};
 
@@ -93,6 +106,10 @@ struct outbox_relay_state {
   int64_t scan_from = 0;
 
   time_point poll_at;
+  /// No publishing before, while few events wait.
+  time_point publish_at;
+  /// Published in this round, for `on_published`.
+  std::vector<outbox_note> published;
   /// When the backlog may be counted again.
   time_point backlog_at;
 

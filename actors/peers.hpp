@@ -108,7 +108,7 @@ struct peers_state {
 ///
 /// - Promise: whoever asks is answered by the deadline of the question, with
 ///   what the other node said whole, or with an error: never with a part.
-/// - Notes: one message a commit, whatever the number of branches. One that is
+/// - Notes: one message a round of the OUTBOX RELAY. One that is
 ///   lost is found in the outbox: the OUTBOX RELAY looks there, and after a
 ///   lost connection the shards compare with it.
 /// - Thread: `caf::detached`, because the client library blocks.

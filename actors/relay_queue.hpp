@@ -86,6 +86,11 @@ public:
     return flying_.size();
   }
 
+  /// Notes that could be published now.
+  size_t waiting() const {
+    return waiting_.size();
+  }
+
   /// The broker was not there to take it: back to its place.
   void unsent(uint64_t token, time_point now);
 

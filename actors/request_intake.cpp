@@ -82,7 +82,9 @@ caf::result<record_result> submit(self_pointer self, purchase_ptr& what) {
     return caf::make_error(errc::overloaded, "too many purchases in flight");
   }
   auto& writers = state.options.writers;
-  auto& writer = writers[writer_of(what->branch_id, writers.size())];
+  auto spread = state.in_flight.size() >= state.options.spread_min;
+  auto& writer
+    = writers[spread ? writer_of(what->branch_id, writers.size()) : 0];
   auto id = ++state.last_id;
   auto promise = self->make_response_promise<record_result>();
   state.in_flight.emplace(

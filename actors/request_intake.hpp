@@ -26,6 +26,11 @@ struct request_intake_options {
   /// one of them.
   std::vector<transaction_writer_actor> writers = {};
 
+  /// With fewer purchases in flight the first writer gets all. A retry may then
+  /// come to another writer than its first attempt: it finds a held lock, and
+  /// waits.
+  size_t spread_min = 0;
+
   /// Purchases admitted and not yet answered.
   size_t in_flight_max = limits::purchases_in_flight_max;
 
@@ -80,8 +85,9 @@ struct request_intake_state {
 /// The door to the TRANSACTION WRITERS.
 ///
 /// - Promise: admits at most `in_flight_max` purchases at a time and answers
-///   each once. All purchases of a branch go to one writer, so that retries of
-///   a till meet their first attempt in the same batch, not in a lock.
+///   each once. Under load all purchases of a branch go to one writer, so that
+///   retries of a till meet their first attempt in the same batch, not in a
+///   lock.
 /// - Thread: cooperative; no handler blocks.
 /// - Limits: holds the credits that bound every queue behind it.
 /// - Failure: a place is given back when the writer answers, or when CAF

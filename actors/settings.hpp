@@ -61,7 +61,7 @@ struct settings {
   /// TRANSACTION WRITERS, each with a session and a thread.
   size_t writers = 2;
   /// AGGREGATE WRITERS, likewise.
-  size_t aggregate_writers = 1;
+  size_t aggregate_writers = 2;
   /// PURCHASE READERS and AGGREGATE READERS, each.
   size_t readers = 2;
   /// Threads of the cooperative actors; 0: one a core.

@@ -203,7 +203,8 @@ options_of(const shards_state& state, const std::string& branch_id,
   result.clock = clock;
   result.generation = branch.starts << generation_bits;
   result.consumer = state.consumer;
-  result.writer = options.writer;
+  result.writer = options.writers.front();
+  result.bulk_writer = options.writers[state.dealt % options.writers.size()];
   result.reader = options.reader;
   result.purchases = options.purchases;
   result.relay = options.relay;
@@ -265,6 +266,7 @@ void start(self_pointer self, const std::string& branch_id, entry& branch) {
     return;
   }
   ++branch.starts;
+  ++state.dealt;
   branch.shard = state.options.start_shard(
     self, options_of(state, branch_id, branch, *clock));
   self->monitor(branch.shard);
