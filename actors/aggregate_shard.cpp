@@ -379,6 +379,7 @@ void lose_memory(self_pointer self) {
   stats().reloads.add();
   state.at = phase::loading;
   state.busy = work::none;
+  state.writing = {};
   state.batch.reset();
   state.batch_replies.clear();
   state.inbox->close();
@@ -587,13 +588,15 @@ void adopt_life(self_pointer self, const std::string& life) {
   request->stream_incarnation = life;
   state.busy = work::adopting;
   state.stream.reset();
+  state.writing = writer_pool::take(state.options.writers, false);
   self
-    ->request(state.options.writer, limits::apply_answer_max, atom::apply_v,
+    ->request(state.writing.writer(), limits::apply_answer_max, atom::apply_v,
               apply_request_ptr{std::move(request)})
     .then(
       [self](const apply_outcome_ptr& x) {
         auto& s = self->state;
         s.busy = work::none;
+        s.writing = {};
         if (!x->owned && !x->moved) {
           log::warning(log_not_owner, {{"branch", branch_of(self)}});
           self->quit(caf::make_error(errc::not_owner, branch_of(self)));
@@ -779,6 +782,7 @@ void applied(self_pointer self, const apply_outcome& outcome) {
   state.inbox->settle(replies.size());
   state.batch.reset();
   state.busy = work::none;
+  state.writing = {};
   state.questions_first = true;
   state.open_wait->reset();
   ack(self, std::move(replies));
@@ -834,9 +838,11 @@ void apply_next(self_pointer self) {
   state.batch = std::move(request);
   state.busy = work::applying;
   state.apply_at = next_beat(now_of(self), state.options.gather);
-  auto much = state.batch->events.size() >= state.options.gather_max;
+  state.writing = writer_pool::take(
+    state.options.writers,
+    state.batch->events.size() >= state.options.gather_max);
   self
-    ->request(much ? state.options.bulk_writer : state.options.writer, limits::apply_answer_max, atom::apply_v,
+    ->request(state.writing.writer(), limits::apply_answer_max, atom::apply_v,
               state.batch)
     .then([self](const apply_outcome_ptr& x) { apply_answered(self, *x); },
           [self](caf::error& err) {
@@ -1084,8 +1090,6 @@ void note_committed(self_pointer self, const notes_ptr& notes) {
 void set_up(self_pointer self, aggregate_shard_options options) {
   auto& state = self->state;
   state.options = std::move(options);
-  if (!state.options.bulk_writer)
-    state.options.bulk_writer = state.options.writer;
   const auto& x = state.options;
   state.memory.emplace(x.branch_id, x.clock, x.chunk_rows_max);
   state.inbox.emplace(x.branch_id, x.fetch_max);
@@ -1114,7 +1118,7 @@ aggregate_shard_state::~aggregate_shard_state() {
 aggregate_shard_actor::behavior_type
 aggregate_shard(self_pointer self, aggregate_shard_options options) {
   assert(options.now && options.fetch_max > 0 && options.batch_max > 0);
-  assert(options.gate);
+  assert(options.gate && options.writers);
   install_handlers(self);
   set_up(self, std::move(options));
   self->set_exit_handler([self](caf::exit_msg& msg) {

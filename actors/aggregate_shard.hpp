@@ -5,6 +5,7 @@
 #include "actors/branch_inbox.hpp"
 #include "actors/branch_memory.hpp"
 #include "actors/mend_gate.hpp"
+#include "actors/writer_pool.hpp"
 #include "messages/interfaces.hpp"
 #include "messages/limits.hpp"
 #include "messages/questions.hpp"
@@ -42,10 +43,8 @@ struct aggregate_shard_options {
   uint64_t generation = 0;
 
   stream_consumer_actor consumer = {};
-  aggregate_writer_actor writer = {};
-  /// Takes batches of `gather_max` events or more: a branch that catches up
-  /// neither makes the others wait nor needs their company in a commit.
-  aggregate_writer_actor bulk_writer = {};
+  /// Not null.
+  writer_pool_ptr writers = nullptr;
   aggregate_reader_actor reader = {};
   purchase_reader_actor purchases = {};
   outbox_relay_actor relay = {};
@@ -154,6 +153,8 @@ struct aggregate_shard_state {
   // -- applying
   /// What the AGGREGATE WRITER has; null: nothing.
   apply_request_ptr batch;
+  /// Whose it is while something is applied or adopted.
+  writer_pool::place writing;
   /// Where to acknowledge its events.
   std::vector<std::string> batch_replies;
   /// Not before this, while few events wait.

@@ -35,6 +35,9 @@ using std::chrono::seconds;
 constexpr auto analytics_wait_max
   = limits::query_answer_max + limits::after_wait_max + seconds{1};
 
+/// How late it may be seen that a purchase got no answer.
+constexpr auto submits_interval = milliseconds{500};
+
 /// How long a page waits before it connects again.
 constexpr auto live_retry = milliseconds{2000};
 
@@ -174,21 +177,58 @@ problem problem_of(const record_result& result) {
   return problems::internal_error();
 }
 
+/// @returns the call of a purchase that was submitted; null when it was
+/// answered already, for want of an answer.
+gateway_call_ptr take_submitted(gateway_state& state, uint64_t id) {
+  auto node = state.submits.extract(id);
+  return node ? std::move(node.mapped().call) : nullptr;
+}
+
+/// Sees to it that somebody looks after those who wait.
+void watch_submits(self_pointer self) {
+  if (!std::exchange(self->state.tick_sent, true))
+    self->delayed_send(self, submits_interval, atom::tick_v);
+}
+
 void submit(self_pointer self, const gateway_call_ptr& call, purchase x) {
+  auto& state = self->state;
+  watch_submits(self);
+  auto id = ++state.last_submit;
+  state.submits.emplace(
+    id, gateway_state::submitted{
+          self->clock().now() + limits::write_answer_max, call});
   self
-    ->request(self->state.options.intake,
-              caf::duration{limits::write_answer_max}, atom::submit_v,
+    ->request(state.options.intake, caf::infinite, atom::submit_v,
               std::make_shared<const purchase>(std::move(x)))
     .then(
-      [self, call](const record_result& result) {
+      [self, id](const record_result& result) {
+        auto asked = take_submitted(self->state, id);
+        if (!asked)
+          return;
         if (result.outcome == verdict::recorded
             || result.outcome == verdict::replayed)
-          answer_recorded(self, *call, result.purchase,
+          answer_recorded(self, *asked, result.purchase,
                           result.outcome == verdict::replayed);
         else
-          fail(self, *call, problem_of(result));
+          fail(self, *asked, problem_of(result));
       },
-      [self, call](const caf::error& err) { fail(self, *call, err); });
+      [self, id](const caf::error& err) {
+        if (auto asked = take_submitted(self->state, id))
+          fail(self, *asked, err);
+      });
+}
+
+/// Answers those whose answer did not come in time.
+void look_after_submits(self_pointer self) {
+  self->state.tick_sent = false;
+  auto& submits = self->state.submits;
+  auto now = self->clock().now();
+  while (!submits.empty() && submits.begin()->second.deadline <= now) {
+    auto call = take_submitted(self->state, submits.begin()->first);
+    fail(self, *call, caf::make_error(errc::timeout));
+  }
+  if (!submits.empty())
+    watch_submits(self);
 }
 
 /// @returns why this key has to wait, if it does.
@@ -702,6 +742,7 @@ gateway(self_pointer self, gateway_options options) {
       }
     },
     [self](atom::drain) { self->state.draining = true; },
+    [self](atom::tick) { look_after_submits(self); },
   };
 }
 

@@ -10,11 +10,13 @@
 #include "messages/limits.hpp"
 #include "messages/metrics.hpp"
 
+#include <caf/actor_clock.hpp>
 #include <caf/duration.hpp>
 #include <caf/sec.hpp>
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -94,6 +96,17 @@ struct gateway_state {
 
   /// Set by `atom::drain`.
   bool draining = false;
+
+  /// Purchases that REQUEST INTAKE has, in the order of their deadlines. A
+  /// time-out of each request wakes the clock's thread for every sale.
+  struct submitted {
+    caf::actor_clock::time_point deadline;
+    gateway_call_ptr call;
+  };
+  std::map<uint64_t, submitted> submits;
+  uint64_t last_submit = 0;
+  /// A `tick` is on its way.
+  bool tick_sent = false;
 
   /// Requests for `/readyz` that wait for the round under way.
   std::vector<gateway_call_ptr> ready_calls;

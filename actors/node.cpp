@@ -54,7 +54,7 @@ namespace {
 using namespace std::chrono_literals;
 
 /// Between two rounds of publishing while sales come one after the other.
-constexpr auto publish_gather = 10ms;
+constexpr auto publish_gather = 5ms;
 
 /// For branches whose events come at the same moment, into one commit.
 constexpr auto commit_gather = 1ms;
@@ -332,7 +332,7 @@ private:
     shards_options options;
     options.lease = lease_;
     options.view = view_;
-    options.writers = all_.aggregate_writers;
+    options.writers = std::make_shared<writer_pool>(all_.aggregate_writers);
     options.reader = all_.aggregate_reader;
     options.purchases = all_.purchases;
     options.relay = all_.relay;

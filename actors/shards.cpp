@@ -37,7 +37,7 @@ constexpr auto start_answer_max = limits::shard_load_max + 10s;
 
 /// Of a busy branch: half of what a sale may take to be seen goes into
 /// gathering, and a third of the pipeline's work is saved.
-constexpr auto apply_gather = 20ms;
+constexpr auto apply_gather = 12ms;
 
 /// Generations of a shard's deliveries are numbered within its start.
 constexpr int generation_bits = 32;
@@ -203,8 +203,7 @@ options_of(const shards_state& state, const std::string& branch_id,
   result.clock = clock;
   result.generation = branch.starts << generation_bits;
   result.consumer = state.consumer;
-  result.writer = options.writers.front();
-  result.bulk_writer = options.writers[state.dealt % options.writers.size()];
+  result.writers = options.writers;
   result.reader = options.reader;
   result.purchases = options.purchases;
   result.relay = options.relay;
@@ -266,7 +265,6 @@ void start(self_pointer self, const std::string& branch_id, entry& branch) {
     return;
   }
   ++branch.starts;
-  ++state.dealt;
   branch.shard = state.options.start_shard(
     self, options_of(state, branch_id, branch, *clock));
   self->monitor(branch.shard);

@@ -6,6 +6,7 @@
 #include "actors/mend_gate.hpp"
 #include "actors/node_lease.hpp"
 #include "actors/supervisor.hpp"
+#include "actors/writer_pool.hpp"
 #include "messages/interfaces.hpp"
 #include "messages/limits.hpp"
 
@@ -35,9 +36,7 @@ struct shards_options {
   /// Where the branches' clocks and the database's are.
   directory_view_ptr view = nullptr;
 
-  /// One at least. The first takes what is sold now, of all branches together;
-  /// branches that catch up are dealt out to all.
-  std::vector<aggregate_writer_actor> writers = {aggregate_writer_actor{}};
+  writer_pool_ptr writers = nullptr;
   aggregate_reader_actor reader = {};
   purchase_reader_actor purchases = {};
   outbox_relay_actor relay = {};
@@ -114,9 +113,6 @@ struct shards_state {
 
   /// Whose shard ended, by its address.
   std::map<caf::actor_addr, std::string> by_address;
-
-  /// Shards started so far; deals them out to the writers.
-  size_t dealt = 0;
 
   /// Of whose branches we know.
   int64_t incarnation = 0;

@@ -146,13 +146,13 @@ constexpr auto backoff_max = 5s;
 // -- applying -----------------------------------------------------------------
 
 /// Messages fetched ahead for one branch.
-constexpr size_t branch_fetch_max = 1000;
+constexpr size_t branch_fetch_max = 4000;
 /// Fetched and not yet applied, a node.
 constexpr size_t pending_events_max = 50'000;
 /// Events of one analytics transaction.
 constexpr size_t apply_batch_max = 2000;
 /// Events of one branch in one apply.
-constexpr size_t shard_batch_max = 1000;
+constexpr size_t shard_batch_max = 2000;
 /// Committed but not yet applied events whose ids a shard remembers; beyond it
 /// only their number.
 constexpr size_t backlog_ids_max = 20'000;

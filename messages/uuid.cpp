@@ -1,5 +1,6 @@
 #include "messages/uuid.hpp"
 
+#include <array>
 #include <cassert>
 #include <cstring>
 
@@ -14,14 +15,20 @@ constexpr bool dash_before(size_t byte) {
   return byte == 4 || byte == 6 || byte == 8 || byte == 10;
 }
 
+/// Values of hexadecimal digits by character; -1: it is none.
+constexpr auto hex_values = [] {
+  std::array<int8_t, 256> result{};
+  result.fill(-1);
+  for (int i = 0; i < 10; ++i)
+    result[static_cast<size_t>('0' + i)] = static_cast<int8_t>(i);
+  for (int i = 0; i < 6; ++i)
+    result[static_cast<size_t>('a' + i)]
+      = result[static_cast<size_t>('A' + i)] = static_cast<int8_t>(10 + i);
+  return result;
+}();
+
 int hex_value(char c) {
-  if (c >= '0' && c <= '9')
-    return c - '0';
-  if (c >= 'a' && c <= 'f')
-    return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F')
-    return c - 'A' + 10;
-  return -1;
+  return hex_values[static_cast<unsigned char>(c)];
 }
 
 void put_time(uuid& x, int64_t ms) {

@@ -3,8 +3,10 @@
 #include "messages/time.hpp"
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <optional>
 #include <random>
@@ -18,7 +20,24 @@ namespace tillstream {
 struct uuid {
   std::array<uint8_t, 16> bytes{};
 
-  friend auto operator<=>(const uuid&, const uuid&) = default;
+  /// Eight bytes from `at` on, as the number that orders as they do.
+  uint64_t word(size_t at) const {
+    uint64_t result;
+    std::memcpy(&result, bytes.data() + at, sizeof(result));
+    if constexpr (std::endian::native == std::endian::little)
+      result = __builtin_bswap64(result);
+    return result;
+  }
+
+  // By words: maps of uuids compare a dozen times for each find, and a call to
+  // memcmp each time is a tenth of what applying an event costs a node.
+  friend bool operator==(const uuid& x, const uuid& y) {
+    return x.word(0) == y.word(0) && x.word(8) == y.word(8);
+  }
+  friend std::strong_ordering operator<=>(const uuid& x, const uuid& y) {
+    auto first = x.word(0) <=> y.word(0);
+    return first != 0 ? first : x.word(8) <=> y.word(8);
+  }
 };
 
 /// Renders lower-case `8-4-4-4-12`.

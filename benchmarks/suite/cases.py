@@ -179,9 +179,9 @@ def intake_history(results, scale):
 
 # -- P2, P3, P4, P9 ------------------------------------------------------------
 
-def applied(on):
-    return on.number("SELECT coalesce(sum(apply_no), 0) FROM branch_cursors",
-                     on.analytics)
+def watch_applied(on):
+    return on.watch("SELECT coalesce(sum(apply_no), 0) FROM branch_cursors",
+                    on.analytics)
 
 
 def backlog(on):
@@ -191,11 +191,12 @@ def backlog(on):
 def hold(on, it, keys, seconds, **flags):
     """Sells for a while with everything on.
     @returns the load's report, and how long the last one took to be applied"""
-    before = applied(on)
-    done = load(it, keys, connections=256, seconds=seconds, **flags)
-    took = wait_for("everything applied",
-                    lambda: applied(on) - before >= done["recorded"], 600)
-    return done, took
+    with watch_applied(on) as applied:
+        before = applied()
+        done = load(it, keys, connections=256, seconds=seconds, **flags)
+        took = wait_for("everything applied",
+                        lambda: applied() - before >= done["recorded"], 600)
+        return done, took
 
 
 def held_rate(on, it, keys, seconds):
@@ -237,15 +238,19 @@ def pipeline(results, scale):
                     lambda: results.add("B0", plain_aside(on, scale.seconds),
                                         "1/s"), whole])
             half = results.median("P2") / 2
+
+            def latency():
+                on.settle()
+                done = load(it, keys, connections=64, seconds=scale.seconds,
+                            warmup=1, rate=half)
+                results.add("P3 p99", done["latency_us"]["p99"] / 1000, "ms")
+                results.add("P3 p50", done["latency_us"]["p50"] / 1000, "ms")
+
             for i in range(scale.rounds):
                 in_turn(i, [
                     lambda: results.add("B0 p99 8 clients",
                                         plain_p99_aside(scale.seconds), "ms"),
-                    lambda: results.add(
-                        "P3 p99",
-                        load(it, keys, connections=64, seconds=scale.seconds,
-                             warmup=1, rate=half)["latency_us"]["p99"] / 1000,
-                        "ms"),
+                    latency,
                     lambda: freshness(results, scale, on, it, keys, owner,
                                       half)])
             results.add("P9 pipeline", machine.peak_rss(it.pid) / 2**20, "MiB")
@@ -307,6 +312,7 @@ class Till:
 def freshness(results, scale, on, it, keys, owner, rate):
     """From a 201 to its sale in the summary, under load."""
     times = []
+    on.settle()
     busy = threading.Thread(target=lambda: load(
         it, keys, connections=64, seconds=scale.seconds, rate=rate))
     busy.start()
@@ -437,10 +443,10 @@ def best_apply(results, scale, on):
 
 def catch_up(on, count):
     fresh_aggregates(on)
-    with node(on, "--roles", "shards,query") as it:
-        wait_for("a first event applied", lambda: applied(on) > 0, 60)
-        began, first = time.monotonic(), applied(on)
-        wait_for("everything applied", lambda: applied(on) >= count, 600)
+    with watch_applied(on) as applied, node(on, "--roles", "shards,query"):
+        wait_for("a first event applied", lambda: applied() > 0, 60)
+        began, first = time.monotonic(), applied()
+        wait_for("everything applied", lambda: applied() >= count, 600)
         return (count - first) / (time.monotonic() - began)
 
 

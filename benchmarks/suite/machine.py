@@ -108,6 +108,11 @@ class Servers:
         self.sql("SELECT pg_logical_emit_message(false, '', ''); "
                  "SELECT pg_switch_wal();\n" * WAL_FILES + "CHECKPOINT")
 
+    def settle(self):
+        """What was written before goes to the disk first: the kernel writes
+        what is half a minute old in one go, into the next measurement."""
+        os.sync()
+
     def start(self):
         self.process = subprocess.Popen(
             [tool("servers"), os.path.join(self.dir, "data"), *self.settings],
@@ -171,6 +176,28 @@ class Servers:
 
     def number(self, text, dsn=None):
         return float(self.sql(text, dsn)[0][0])
+
+    @contextlib.contextmanager
+    def watch(self, text, dsn=None):
+        """A function that asks for one number again and again, over one
+        session: starting psql each time costs half of a core."""
+        psql = subprocess.Popen(
+            ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", dsn or self.oltp],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+        def ask():
+            psql.stdin.write(text + ";\n")
+            psql.stdin.flush()
+            answer = psql.stdout.readline()
+            if not answer:
+                raise Failure(f"psql ended: {text}")
+            return float(answer)
+
+        try:
+            yield ask
+        finally:
+            psql.kill()
+            psql.wait()
 
 
 @contextlib.contextmanager

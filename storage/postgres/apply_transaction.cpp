@@ -609,15 +609,17 @@ void apply_transaction::write_chain_customers() {
 
 void apply_transaction::book_visit(lane& of, const pqxx::row& row,
                                    bool of_chain) {
-  auto day = as_day(row["day"]);
+  // By number, as both statements return them: looking a name up costs more
+  // than the row.
+  auto day = as_day(row[1]);
   auto add = [&](const pqxx::field& minute, int64_t n) {
     if (day < context_.minutes_from)
       return;
     auto& visits = of.outcome.visits[{day, static_cast<int>(as_int(minute))}];
     (of_chain ? visits.second : visits.first) += n;
   };
-  add(row["first_minute"], 1);
-  if (auto previous = row["previous_minute"]; !previous.is_null()) {
+  add(row[2], 1);
+  if (auto previous = row[3]; !previous.is_null()) {
     add(previous, -1);
     return;
   }

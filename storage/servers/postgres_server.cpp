@@ -62,14 +62,23 @@ max_wal_size = 2GB
 min_wal_size = 512MB
 checkpoint_timeout = 10min
 checkpoint_completion_target = 0.9
+# What is written goes to the disk bit by bit: else the kernel writes all of half
+# a minute at once, and nobody commits meanwhile (seen: 1.2 s).
+backend_flush_after = 256kB
+bgwriter_flush_after = 256kB
+bgwriter_delay = 50ms
+bgwriter_lru_maxpages = 1000
+bgwriter_lru_multiplier = 4
 random_page_cost = 1.1
 # Short statements: compiling one costs more than running it.
 jit = off
 
-# Aggregates and outbox rows are updated all the time: clean up early.
-autovacuum_naptime = 15s
-autovacuum_vacuum_scale_factor = 0.05
-autovacuum_analyze_scale_factor = 0.05
+# Aggregates and outbox rows are updated all the time: clean up early. Not
+# statistics: each table's take a quarter of a second of a core, whatever its
+# size, and our plans hardly depend on them.
+autovacuum_naptime = 30s
+autovacuum_vacuum_scale_factor = 0.1
+autovacuum_analyze_scale_factor = 0.5
 autovacuum_vacuum_cost_limit = 1000
 
 # A client that vanished must not hold a transaction open.

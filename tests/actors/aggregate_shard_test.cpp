@@ -49,7 +49,7 @@ struct fixture : tests::actor_fixture {
     options.clock = *branch_clock::make(*test::made_up_chain().find(id));
     options.generation = 100;
     options.consumer = consumer_actor;
-    options.writer = writer_actor;
+    options.writers = pool_of(writer_actor);
     options.reader = reader_actor;
     options.purchases = purchases_actor;
     options.relay = relay_actor;

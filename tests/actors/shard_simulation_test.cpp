@@ -218,7 +218,7 @@ struct world : tests::actor_fixture {
     options.clock = *branch_clock::make(*test::made_up_chain().find(id));
     options.generation = uint64_t{++starts} << 32;
     options.consumer = consumer;
-    options.writer = writer;
+    options.writers = pool_of(writer);
     options.reader = reader;
     options.purchases = purchases;
     options.relay = relay_actor;
