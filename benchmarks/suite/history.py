@@ -83,7 +83,8 @@ SELECT branch_id, ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid
        250
   FROM ({sales}) AS s, generate_series(1, 3) AS k;
 INSERT INTO customers (customer_id, created_at)
-SELECT DISTINCT customer_id, clock_timestamp() FROM ({sales}) AS s;
+SELECT customer_id, clock_timestamp()
+  FROM (SELECT DISTINCT customer_id FROM ({sales}) AS s) AS u;
 """
 
 # Enough to be rows of the same width on disk as far as the indexes go.

@@ -17,6 +17,15 @@ SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("TILLSTREAM_BUILD_DIR",
                                     SOURCE / "build" / "release"))
 PROGRAM = BUILD / "tillstream"
+# Directories of servers that ended.
+left_over = []
+
+
+def clean_up():
+    while left_over:
+        shutil.rmtree(left_over.pop(), ignore_errors=True)
+
+
 # Of 16 MB, that a new server is given: more than a measurement fills.
 WAL_FILES = 96
 TICK = os.sysconf("SC_CLK_TCK")
@@ -94,11 +103,12 @@ class Servers:
     """A private PostgreSQL and nats-server, durable, under a directory that
     goes with them."""
 
-    def __init__(self, *settings):
+    def __init__(self, *settings, wal_files=WAL_FILES):
         self.dir = tempfile.mkdtemp(prefix="tillstream-bench-")
         # The servers run as a user of their own when we are root.
         os.chmod(self.dir, 0o755)
-        self.settings = [*settings, f"min_wal_size = {WAL_FILES * 16}MB"]
+        self.wal_files = wal_files
+        self.settings = [*settings, f"min_wal_size = {wal_files * 16}MB"]
         self.start()
         self.make_wal_files()
 
@@ -106,7 +116,7 @@ class Servers:
         """A server that has run for a while has its WAL files and uses them
         again; a new one makes each, and nobody commits for those 30 ms."""
         self.sql("SELECT pg_logical_emit_message(false, '', ''); "
-                 "SELECT pg_switch_wal();\n" * WAL_FILES + "CHECKPOINT")
+                 "SELECT pg_switch_wal();\n" * self.wal_files + "CHECKPOINT")
 
     def settle(self):
         """What was written before goes to the disk first: the kernel writes
@@ -138,7 +148,9 @@ class Servers:
     def close(self):
         if self.process.poll() is None:
             self.stop()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        # Not now: a file system that discards what is deleted holds up the
+        # next measurement's commits for a quarter of a second.
+        left_over.append(self.dir)
 
     def migrate(self, branches=3):
         chain = os.path.join(self.dir, "chain.json")
@@ -201,8 +213,8 @@ class Servers:
 
 
 @contextlib.contextmanager
-def servers(*settings, branches=3):
-    it = Servers(*settings)
+def servers(*settings, branches=3, wal_files=WAL_FILES):
+    it = Servers(*settings, wal_files=wal_files)
     try:
         it.migrate(branches)
         yield it

@@ -53,6 +53,8 @@ def main():
         except machine.Failure as why:
             print(f"run.sh: {group.__name__}: {why}", file=sys.stderr)
             failed = True
+        finally:
+            machine.clean_up()
     report.write(results, words.out, judged=not scale.smoke)
     return 1 if failed else 0
 
