@@ -291,7 +291,8 @@ bool json_document::impl::read_array(ondemand::array xs, json_value& out,
 bool json_document::impl::read_object(ondemand::object xs, json_value& out,
                                       size_t depth) {
   out.type = json_value::kind::object;
-  out.members.reserve(8);
+  // As many as the larger half of an event has.
+  out.members.reserve(16);
   for (auto member : xs) {
     ondemand::field x;
     if (auto code = std::move(member).get(x))

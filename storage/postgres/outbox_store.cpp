@@ -41,7 +41,7 @@ constexpr statement poll_notes{"poll_outbox", R"(
   LIMIT $2)"};
 
 // Before the snapshot: a number that this sees was taken by a transaction whose
-// id is older (`begin_with_id` in purchase_store.cpp), hence below the `xmax`
+// id is older (`take_id` in purchase_store.cpp), hence below the `xmax`
 // of any later snapshot. Within one statement it would be the other way round.
 constexpr statement last_number{"last_outbox_number", R"(
   SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM outbox_seq)"};

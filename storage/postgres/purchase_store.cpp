@@ -30,7 +30,7 @@ using std::chrono::steady_clock;
 // The transaction's id must be older than its sequence numbers: whoever sees a
 // number and then waits until all transactions of that time have ended knows
 // that no row with a smaller number can appear (`outbox_store::poll`).
-constexpr const char* begin_with_id = "BEGIN; SELECT pg_current_xact_id()";
+constexpr const char* take_id = "SELECT pg_current_xact_id()";
 
 // Held by nobody else: neither the key nor the receipt. Trying instead of
 // waiting means that batches cannot deadlock. The locks go with the commit.
@@ -380,7 +380,9 @@ private:
   attempt(const call& c, positions part, std::chrono::milliseconds patience);
   part_result
   transact(const call& c, positions part, std::chrono::milliseconds patience);
-  claimed_batch claim_locks(const call& c, positions part);
+  std::string claim_locks(const call& c, positions part);
+  static claimed_batch
+  read_claimed(const call& c, positions part, const pqxx::result& rows);
   std::vector<lookup_row> look_up_rows(const claimed_batch& claimed);
   std::vector<new_sale>
   accept(const call& c, const claimed_batch& claimed, part_result& part);
@@ -519,13 +521,12 @@ part_result
 postgres_purchase_store::transact(const call& c, positions part,
                                   std::chrono::milliseconds patience) {
   part_result result;
-  auto begin = std::string{begin_with_id};
+  std::string begin = "BEGIN; ";
   if (patience != limits::lock_timeout)
-    begin = fmt::format("BEGIN; SET LOCAL lock_timeout = {}; "
-                        "SELECT pg_current_xact_id()",
-                        patience.count());
-  transaction tx{*db_, begin};
-  auto claimed = claim_locks(c, part);
+    begin += fmt::format("SET LOCAL lock_timeout = {}; ", patience.count());
+  transaction tx{
+    *db_, fmt::format("{}{}; {}", begin, take_id, claim_locks(c, part))};
+  auto claimed = read_claimed(c, part, tx.begun());
   if (claimed.purchases.empty())
     return result;
   auto sales = accept(c, claimed, result);
@@ -545,16 +546,22 @@ postgres_purchase_store::transact(const call& c, positions part,
   return result;
 }
 
-claimed_batch
+/// The SQL that takes them.
+std::string
 postgres_purchase_store::claim_locks(const call& c, positions part) {
-  array_of<int64_t> keys;
-  array_of<int64_t> receipts;
+  std::vector<int64_t> keys;
+  std::vector<int64_t> receipts;
   for (auto i : part) {
-    keys.add(key_lock(*c.batch[i]));
-    receipts.add(receipt_lock(*c.batch[i]));
+    keys.push_back(key_lock(*c.batch[i]));
+    receipts.push_back(receipt_lock(*c.batch[i]));
   }
+  return db_->call(claim, {keys, receipts});
+}
+
+claimed_batch postgres_purchase_store::read_claimed(const call& c,
+                                                    positions part,
+                                                    const pqxx::result& rows) {
   claimed_batch result;
-  auto rows = db_->exec(claim, keys, receipts);
   size_t i = 0;
   for (auto row : rows) {
     auto at = part[i++];

@@ -102,7 +102,24 @@ void session::prepare(const statement& what) {
   if (prepared_.contains(what.name))
     return;
   connection_.prepare(what.name, what.sql);
+#if PQXX_VERSION_MAJOR < 7
+  // libpqxx 6 only notes it until the first `exec_prepared`.
+  connection_.prepare_now(what.name);
+#endif
   prepared_.insert(what.name);
+}
+
+std::string
+session::call(const statement& what,
+              std::initializer_list<std::vector<int64_t>> xs) {
+  prepare(what);
+  auto result = fmt::format("EXECUTE {}", what.name);
+  char joint = '(';
+  for (const auto& x : xs) {
+    result += fmt::format("{}'{}'", joint, to_array(x));
+    joint = ',';
+  }
+  return result + ')';
 }
 
 void session::renew_plans() {
@@ -120,11 +137,22 @@ void session::renew_plans() {
 // -- transaction --------------------------------------------------------------
 
 transaction::transaction(session& on, const std::string& begin) : session_(on) {
-  session_.run(begin);
+  try {
+    begun_ = session_.run(begin);
+  } catch (const std::exception&) {
+    // What follows BEGIN may have failed.
+    give_up();
+    throw;
+  }
 }
 
 transaction::~transaction() {
-  if (!open_ || session_.broken())
+  if (open_)
+    give_up();
+}
+
+void transaction::give_up() noexcept {
+  if (session_.broken())
     return;
   try {
     session_.run("ROLLBACK");

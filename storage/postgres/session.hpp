@@ -22,6 +22,7 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,6 +30,7 @@
 #include <type_traits>
 #include <unordered_set>
 #include <utility>
+#include <vector>
 
 /// @file storage/postgres/session.hpp
 /// What all stores on PostgreSQL share: a connection with our time-outs,
@@ -96,6 +98,12 @@ public:
     return tx_.exec_prepared(what.name, to_param(xs)...);
 #endif
   }
+
+  /// SQL that runs a prepared statement, for `run` or the begin of a
+  /// transaction: one trip to the server less. Arguments: arrays of integers,
+  /// which need no quotes.
+  std::string
+  call(const statement& what, std::initializer_list<std::vector<int64_t>> xs);
 
   /// Runs SQL as it is; may hold several statements. Never with anything in
   /// it that came from outside.
@@ -180,6 +188,11 @@ public:
   transaction(const transaction&) = delete;
   transaction& operator=(const transaction&) = delete;
 
+  /// What the last statement of `begin` returned.
+  const pqxx::result& begun() const {
+    return begun_;
+  }
+
   /// @throws pqxx::in_doubt_error when the session ended inside COMMIT;
   ///         anything else: it was rolled back.
   void commit();
@@ -188,7 +201,10 @@ public:
   void rollback();
 
 private:
+  void give_up() noexcept;
+
   session& session_;
+  pqxx::result begun_;
   bool open_ = true;
 };
 

@@ -79,7 +79,9 @@ jit = off
 autovacuum_naptime = 30s
 autovacuum_vacuum_scale_factor = 0.1
 autovacuum_analyze_scale_factor = 0.5
-autovacuum_vacuum_cost_limit = 1000
+default_statistics_target = 20
+# A burst of it is a queue of sales; half a second of a core in each five.
+autovacuum_vacuum_cost_limit = 300
 
 # A client that vanished must not hold a transaction open.
 tcp_keepalives_idle = 30
