@@ -815,7 +815,8 @@ void apply_answered(self_pointer self, const apply_outcome& outcome) {
 time_point next_beat(time_point now, caf::timespan beat) {
   if (beat == caf::timespan{0})
     return now;
-  auto since = std::chrono::duration_cast<caf::timespan>(now.time_since_epoch());
+  auto since
+    = std::chrono::duration_cast<caf::timespan>(now.time_since_epoch());
   return now + (beat - since % beat);
 }
 
@@ -838,9 +839,9 @@ void apply_next(self_pointer self) {
   state.batch = std::move(request);
   state.busy = work::applying;
   state.apply_at = next_beat(now_of(self), state.options.gather);
-  state.writing = writer_pool::take(
-    state.options.writers,
-    state.batch->events.size() >= state.options.gather_max);
+  state.writing
+    = writer_pool::take(state.options.writers,
+                        state.batch->events.size() >= state.options.gather_max);
   self
     ->request(state.writing.writer(), limits::apply_answer_max, atom::apply_v,
               state.batch)

@@ -103,7 +103,7 @@ pending_list next_batch(aggregate_writer_state& state) {
     }
   }
   state.fresh = std::move(rest);
-  state.fresh_events -= std::min(events, state.fresh_events);
+  state.fresh_events -= events;
   return result;
 }
 

@@ -76,7 +76,8 @@ struct aggregate_writer_state {
 ///
 /// While one commit blocks, requests gather in the mailbox. The first request
 /// after a commit sends `flush` to the writer itself, which queues behind all
-/// of them; the batch is therefore whatever arrived meanwhile, without a timer.
+/// of them; the batch is therefore whatever arrived meanwhile. When that is
+/// little, the `flush` comes after `gather`.
 ///
 ///          apply              flush                 answer
 ///   shard ───────> fresh ──────────────> batch ────────────> shard

@@ -195,8 +195,8 @@ void submit(self_pointer self, const gateway_call_ptr& call, purchase x) {
   watch_submits(self);
   auto id = ++state.last_submit;
   state.submits.emplace(
-    id, gateway_state::submitted{
-          self->clock().now() + limits::write_answer_max, call});
+    id, gateway_state::submitted{self->clock().now() + limits::write_answer_max,
+                                 call});
   self
     ->request(state.options.intake, caf::infinite, atom::submit_v,
               std::make_shared<const purchase>(std::move(x)))

@@ -291,8 +291,9 @@ private:
     options.gather = publish_gather;
     options.on_published
       = [peers = peers_slot_](const notes_ptr& notes) { peers->tell(notes); };
-    options.on_found
-      = [shards = shards_slot_](const notes_ptr& notes) { shards->tell(notes); };
+    options.on_found = [shards = shards_slot_](const notes_ptr& notes) {
+      shards->tell(notes);
+    };
     all_.relay = detached<outbox_relay_actor>(supervised("outbox-relay"),
                                               outbox_relay, options);
   }
@@ -418,8 +419,8 @@ private:
     live_feed_options feeding;
     feeding.query = all_.query;
     feeding.view = view_;
-    all_.live = cooperative<live_feed_actor>(supervised("live-feed"),
-                                             live_feed, feeding);
+    all_.live = cooperative<live_feed_actor>(supervised("live-feed"), live_feed,
+                                             feeding);
   }
 
   void draw_intake() {
@@ -431,13 +432,14 @@ private:
         return storage::reference_data{now->shops(), now->products()};
       });
     };
-    writing.on_committed = [relay = all_.relay,
-                            shards = all_.shards](const notes_ptr& notes) {
-      // SHARDS first: an event must be known as pending before it can arrive.
-      if (shards)
-        caf::anon_send(shards, atom::committed_v, notes);
-      caf::anon_send(relay, atom::committed_v, notes);
-    };
+    writing.on_committed
+      = [relay = all_.relay, shards = all_.shards](const notes_ptr& notes) {
+          // SHARDS first: an event must be known as pending before it can
+          // arrive.
+          if (shards)
+            caf::anon_send(shards, atom::committed_v, notes);
+          caf::anon_send(relay, atom::committed_v, notes);
+        };
     for (size_t i = 0; i < how_.writers; ++i)
       all_.writers.push_back(detached<transaction_writer_actor>(
         supervised("transaction-writer"), transaction_writer, writing));

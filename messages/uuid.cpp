@@ -22,8 +22,8 @@ constexpr auto hex_values = [] {
   for (int i = 0; i < 10; ++i)
     result[static_cast<size_t>('0' + i)] = static_cast<int8_t>(i);
   for (int i = 0; i < 6; ++i)
-    result[static_cast<size_t>('a' + i)]
-      = result[static_cast<size_t>('A' + i)] = static_cast<int8_t>(10 + i);
+    result[static_cast<size_t>('a' + i)] = result[static_cast<size_t>('A' + i)]
+      = static_cast<int8_t>(10 + i);
   return result;
 }();
 

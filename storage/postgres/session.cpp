@@ -109,9 +109,8 @@ void session::prepare(const statement& what) {
   prepared_.insert(what.name);
 }
 
-std::string
-session::call(const statement& what,
-              std::initializer_list<std::vector<int64_t>> xs) {
+std::string session::call(const statement& what,
+                          std::initializer_list<std::vector<int64_t>> xs) {
   prepare(what);
   auto result = fmt::format("EXECUTE {}", what.name);
   char joint = '(';
