@@ -1,5 +1,6 @@
 #include "actors/system_config.hpp"
 
+#include "actors/run_next_policy.hpp"
 #include "messages/error.hpp"
 #include "messages/fwd.hpp"
 #include "messages/log.hpp"
@@ -42,9 +43,10 @@ node_config::node_config(size_t threads_max) {
   add_message_types<caf::id_block::tillstream_types>();
   add_error_category(caf::atom("tillstream"), render_errc);
   set("scheduler.max-throughput", throughput_max);
-  // Workers sleep until there is work. Stealing ones look for it every 50 us,
-  // which on a small machine takes a tenth of what the work itself takes.
-  set("scheduler.policy", caf::atom("sharing"));
+  // Workers sleep until there is work. CAF's stealing ones look for it every
+  // 50 us, which on a small machine takes a tenth of what the work itself
+  // takes.
+  load<run_next_scheduler>();
   // CAF starts at least four. More of them than cores are woken for work that
   // the others are about to take.
   if (threads_max == 0)

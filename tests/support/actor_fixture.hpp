@@ -29,6 +29,8 @@ namespace tillstream::tests {
 /// The node's settings, with a scheduler that runs only when told to.
 struct deterministic_config : node_config {
   deterministic_config() {
+    // Not the node's scheduler, but one that tests drive.
+    module_factories.clear();
     set("scheduler.policy", caf::atom("testing"));
     set("logger.inline-output", true);
   }
