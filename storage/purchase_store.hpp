@@ -18,7 +18,8 @@ struct record_batch_result {
   std::vector<record_result> results;
   /// What became durable, in the order of `outbox_seq`.
   std::vector<outbox_note> committed;
-  /// From COMMIT sent to COMMIT answered, microseconds; 0 if none was needed.
+  /// From a transaction's rows and its COMMIT sent, in one trip, to the answer,
+  /// microseconds; 0 if none was needed.
   int64_t commit_us = 0;
 };
 

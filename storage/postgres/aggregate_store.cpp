@@ -116,13 +116,11 @@ public:
       return with_retries(*session_, [&]() -> std::optional<result_type> {
         // Whatever this attempt meets, another must not rely on an old look.
         auto range = std::exchange(log_range_, std::nullopt);
-        transaction tx{*session_};
         apply_transaction work{*session_, requests, range};
         if (!work.run(mode)) {
           mode = apply_transaction::look_up::yes;
           return std::nullopt;
         }
-        tx.commit();
         log_range_ = range;
         return work.take_outcomes();
       });

@@ -225,7 +225,7 @@ std::string printable(std::string_view text) {
   return result;
 }
 
-branch_cursor read_cursor(const pqxx::row& row) {
+branch_cursor read_cursor(const row_view& row) {
   branch_cursor result;
   result.stream_incarnation = as_text(row["stream_incarnation"]);
   result.stream_seq = static_cast<uint64_t>(as_int(row["stream_seq"]));
@@ -262,6 +262,11 @@ struct apply_transaction::quarantine_columns {
     raws.add(to_bytes(raw.substr(0, raw_bytes_max)));
     ++count;
   }
+
+  void write(pipeline& to) const {
+    to.add(write_quarantine_sql, incarnations, seqs, branches, subjects,
+           reasons, raws);
+  }
 };
 
 // -- the course of it ---------------------------------------------------------
@@ -284,26 +289,41 @@ apply_transaction::apply_transaction(
 }
 
 bool apply_transaction::run(look_up mode) {
-  lock_owners();
-  lock_cursors();
+  pipeline first{session_};
+  transaction tx{session_, first};
+  lock(first);
   if (lanes_.empty())
     return true;
   if (!range_)
     read_range();
   sort_events(mode);
-  if (!log_events())
-    return false;
   count_events();
-  write_hours();
-  write_products();
-  write_labels();
-  write_loyalty();
-  write_customers();
-  write_quarantine();
-  write_chain_customers();
-  write_days();
-  write_minutes();
-  write_cursors();
+  if (!write_rows())
+    return false;
+  pipeline last{session_};
+  write_days(last);
+  write_minutes(last);
+  write_cursors(last);
+  tx.commit(last);
+  return true;
+}
+
+bool apply_transaction::write_rows() {
+  pipeline to{session_};
+  auto logged = log_events(to);
+  write_hours(to);
+  write_products(to);
+  write_labels(to);
+  auto loyal = write_loyalty(to);
+  auto visits = write_customers(to);
+  write_quarantine(to);
+  auto chain = write_chain_customers(to);
+  auto written = to.run();
+  if (written[logged].affected_rows() != fresh_count_)
+    return false;
+  read_loyalty(written[loyal]);
+  read_customers(written[visits]);
+  read_chain_customers(written[chain]);
   return true;
 }
 
@@ -315,31 +335,30 @@ std::vector<apply_outcome> apply_transaction::take_outcomes() {
 
 // -- who may write ------------------------------------------------------------
 
-void apply_transaction::lock_owners() {
+void apply_transaction::lock(pipeline& first) {
   text_array branches;
   for (const auto& x : lanes_)
     branches.add(x.request->branch_id);
-  std::map<std::string, int64_t> epochs;
-  for (const auto& row : session_.exec(lock_owners_sql, branches))
-    epochs.emplace(as_text(row[0]), as_int(row[1]));
-  keep_lanes(epochs);
+  auto owners = first.add(lock_owners_sql, branches);
+  auto cursors = first.add(lock_cursors_sql, branches, limits::minute_days);
+  auto locked = first.run();
+  keep_owned(locked[owners]);
+  keep_unmoved(locked[cursors]);
 }
 
-void apply_transaction::keep_lanes(
-  const std::map<std::string, int64_t>& epochs) {
+void apply_transaction::keep_owned(const rows& owners) {
+  std::map<std::string, int64_t> epochs;
+  for (const auto& row : owners)
+    epochs.emplace(as_text(row[0]), as_int(row[1]));
   std::erase_if(lanes_, [&](const lane& x) {
     auto i = epochs.find(x.request->branch_id);
     return i == epochs.end() || i->second != x.request->epoch;
   });
 }
 
-void apply_transaction::lock_cursors() {
-  text_array branches;
-  for (const auto& x : lanes_)
-    branches.add(x.request->branch_id);
+void apply_transaction::keep_unmoved(const rows& locked) {
   std::map<std::string, branch_cursor> cursors;
-  for (const auto& row :
-       session_.exec(lock_cursors_sql, branches, limits::minute_days)) {
+  for (const auto& row : locked) {
     cursors.emplace(as_text(row["branch_id"]), read_cursor(row));
     context_.minutes_from = as_day(row["minutes_from"]);
     context_.now = as_timestamp(row["now_ms"]);
@@ -424,13 +443,12 @@ std::string apply_transaction::why_not(const purchase_event& event) {
   return {};
 }
 
-bool apply_transaction::log_events() {
+size_t apply_transaction::log_events(pipeline& to) {
   text_array branches;
   array_of<uuid> ids, purchases;
   array_of<int64_t> numbers, stream_seqs, outbox_seqs;
   array_of<calendar_day> days;
   array_of<timestamp> recorded;
-  size_t count = 0;
   for (const auto& x : lanes_) {
     for (size_t i = 0; i < x.fresh.size(); ++i) {
       const auto& event = *x.fresh[i];
@@ -443,14 +461,10 @@ bool apply_transaction::log_events() {
       days.add(event.when.day);
       recorded.add(event.recorded_at);
     }
-    count += x.fresh.size();
+    fresh_count_ += x.fresh.size();
   }
-  if (count == 0)
-    return true;
-  auto result
-    = session_.exec(log_events_sql, branches, ids, numbers, stream_seqs,
-                    outbox_seqs, purchases, days, recorded);
-  return static_cast<size_t>(result.affected_rows()) == count;
+  return to.add(log_events_sql, branches, ids, numbers, stream_seqs,
+                outbox_seqs, purchases, days, recorded);
 }
 
 void apply_transaction::count_events() {
@@ -485,7 +499,7 @@ void apply_transaction::move_cursor(lane& of) const {
 
 // -- rows of the own branches -------------------------------------------------
 
-void apply_transaction::write_hours() {
+void apply_transaction::write_hours(pipeline& to) {
   text_array branches;
   array_of<calendar_day> days;
   array_of<timestamp> hours;
@@ -498,11 +512,11 @@ void apply_transaction::write_hours() {
       sales.add(totals);
     }
   }
-  session_.exec(write_hours_sql, branches, days, hours, sales.revenue,
-                sales.items, sales.purchases);
+  to.add(write_hours_sql, branches, days, hours, sales.revenue, sales.items,
+         sales.purchases);
 }
 
-void apply_transaction::write_products() {
+void apply_transaction::write_products(pipeline& to) {
   text_array branches, products;
   array_of<calendar_day> days;
   array_of<int64_t> quantities, revenues;
@@ -515,11 +529,10 @@ void apply_transaction::write_products() {
       revenues.add(totals.revenue);
     }
   }
-  session_.exec(write_products_sql, branches, days, products, quantities,
-                revenues);
+  to.add(write_products_sql, branches, days, products, quantities, revenues);
 }
 
-void apply_transaction::write_labels() {
+void apply_transaction::write_labels(pipeline& to) {
   text_array branches, products, names, categories;
   array_of<int64_t> seqs;
   for (const auto& x : lanes_) {
@@ -531,17 +544,15 @@ void apply_transaction::write_labels() {
       seqs.add(label.outbox_seq);
     }
   }
-  session_.exec(write_labels_sql, branches, products, names, categories, seqs);
+  to.add(write_labels_sql, branches, products, names, categories, seqs);
 }
 
-void apply_transaction::write_loyalty() {
+size_t apply_transaction::write_loyalty(pipeline& to) {
   text_array branches;
   array_of<uuid> customers;
   array_of<int64_t> purchases, revenues;
   array_of<timestamp> last;
-  std::map<std::string_view, lane*> by_branch;
-  for (auto& x : lanes_) {
-    by_branch.emplace(x.request->branch_id, &x);
+  for (const auto& x : lanes_) {
     for (const auto& [customer, totals] : x.outcome.added.customers) {
       branches.add(x.request->branch_id);
       customers.add(customer);
@@ -550,25 +561,35 @@ void apply_transaction::write_loyalty() {
       last.add(totals.last_purchase_at);
     }
   }
-  auto rows = session_.exec(write_loyalty_sql, branches, customers, purchases,
-                            revenues, last);
-  for (const auto& row : rows)
-    by_branch.at(row[0].c_str())
-      ->outcome.loyal.emplace(
+  return to.add(write_loyalty_sql, branches, customers, purchases, revenues,
+                last);
+}
+
+void apply_transaction::read_loyalty(const rows& from) {
+  for (const auto& row : from)
+    lane_of(row[0].text())
+      .outcome.loyal.emplace(
         as_uuid(row[1]),
         loyalty{as_int(row[2]), as_int(row[3]), as_timestamp(row[4])});
 }
 
+apply_transaction::lane&
+apply_transaction::lane_of(std::string_view branch_id) {
+  auto i = std::ranges::lower_bound(
+    lanes_, branch_id, {},
+    [](const lane& x) -> std::string_view { return x.request->branch_id; });
+  assert(i != lanes_.end() && i->request->branch_id == branch_id);
+  return *i;
+}
+
 // -- distinct customers -------------------------------------------------------
 
-void apply_transaction::write_customers() {
+size_t apply_transaction::write_customers(pipeline& to) {
   text_array branches;
   array_of<calendar_day> days;
   array_of<uuid> customers;
   array_of<int16_t> minutes;
-  std::map<std::string_view, lane*> by_branch;
-  for (auto& x : lanes_) {
-    by_branch.emplace(x.request->branch_id, &x);
+  for (const auto& x : lanes_) {
     for (const auto& [key, minute] : x.outcome.added.visits) {
       branches.add(x.request->branch_id);
       days.add(key.first);
@@ -576,19 +597,20 @@ void apply_transaction::write_customers() {
       minutes.add(static_cast<int16_t>(minute));
     }
   }
-  auto rows
-    = session_.exec(write_customers_sql, branches, days, customers, minutes);
-  for (const auto& row : rows)
-    book_visit(*by_branch.at(row[0].c_str()), row, false);
+  return to.add(write_customers_sql, branches, days, customers, minutes);
+}
+
+void apply_transaction::read_customers(const rows& from) {
+  for (const auto& row : from)
+    book_visit(lane_of(row[0].text()), row, false);
 }
 
 /// A customer who bought in several branches of this batch is the
 /// contribution of the branch with the earliest visit.
-void apply_transaction::write_chain_customers() {
-  std::map<std::pair<calendar_day, uuid>, std::pair<int, lane*>> visits;
+size_t apply_transaction::write_chain_customers(pipeline& to) {
   for (auto& x : lanes_) {
     for (const auto& [key, minute] : x.outcome.added.visits) {
-      auto [i, is_new] = visits.try_emplace(key, minute, &x);
+      auto [i, is_new] = chain_visits_.try_emplace(key, minute, &x);
       if (!is_new && minute < i->second.first)
         i->second = {minute, &x};
     }
@@ -596,30 +618,34 @@ void apply_transaction::write_chain_customers() {
   array_of<calendar_day> days;
   array_of<uuid> customers;
   array_of<int16_t> minutes;
-  for (const auto& [key, visit] : visits) {
+  for (const auto& [key, visit] : chain_visits_) {
     days.add(key.first);
     customers.add(key.second);
     minutes.add(static_cast<int16_t>(visit.first));
   }
-  auto rows
-    = session_.exec(write_chain_customers_sql, days, customers, minutes);
-  for (const auto& row : rows)
-    book_visit(*visits.at({as_day(row[1]), as_uuid(row[0])}).second, row, true);
+  return to.add(write_chain_customers_sql, days, customers, minutes);
 }
 
-void apply_transaction::book_visit(lane& of, const pqxx::row& row,
+void apply_transaction::read_chain_customers(const rows& from) {
+  for (const auto& row : from) {
+    auto& visit = chain_visits_.at({as_day(row[1]), as_uuid(row[0])});
+    book_visit(*visit.second, row, true);
+  }
+}
+
+void apply_transaction::book_visit(lane& of, const row_view& row,
                                    bool of_chain) {
   // By number, as both statements return them: looking a name up costs more
   // than the row.
   auto day = as_day(row[1]);
-  auto add = [&](const pqxx::field& minute, int64_t n) {
+  auto add = [&](const value_view& minute, int64_t n) {
     if (day < context_.minutes_from)
       return;
     auto& visits = of.outcome.visits[{day, static_cast<int>(as_int(minute))}];
     (of_chain ? visits.second : visits.first) += n;
   };
   add(row[2], 1);
-  if (auto previous = row[3]; !previous.is_null()) {
+  if (auto previous = row[3]; !previous.is_null) {
     add(previous, -1);
     return;
   }
@@ -629,7 +655,7 @@ void apply_transaction::book_visit(lane& of, const pqxx::row& row,
 
 // -- totals -------------------------------------------------------------------
 
-void apply_transaction::write_days() {
+void apply_transaction::write_days(pipeline& to) {
   text_array branches;
   array_of<calendar_day> days;
   array_of<int64_t> customers, fresh, chain;
@@ -646,11 +672,11 @@ void apply_transaction::write_days() {
       chain.add(counts.chain);
     }
   }
-  session_.exec(write_days_sql, branches, days, sales.revenue, sales.items,
-                sales.purchases, customers, fresh, chain);
+  to.add(write_days_sql, branches, days, sales.revenue, sales.items,
+         sales.purchases, customers, fresh, chain);
 }
 
-void apply_transaction::write_minutes() {
+void apply_transaction::write_minutes(pipeline& to) {
   text_array branches;
   array_of<calendar_day> days;
   array_of<int16_t> minutes;
@@ -675,31 +701,26 @@ void apply_transaction::write_minutes() {
       chain.add(visits.second);
     }
   }
-  session_.exec(write_minutes_sql, branches, days, minutes, sales.revenue,
-                sales.items, sales.purchases, customers, chain);
+  to.add(write_minutes_sql, branches, days, minutes, sales.revenue, sales.items,
+         sales.purchases, customers, chain);
 }
 
 // -- quarantine and cursors ---------------------------------------------------
 
-void apply_transaction::write_quarantine() {
-  quarantine_columns rows;
+void apply_transaction::write_quarantine(pipeline& to) {
+  quarantine_columns columns;
   for (const auto& x : lanes_) {
     for (const auto& [what, reason] : x.refused) {
-      rows.add(*x.request, *what, reason);
-      if (rows.count == quarantine_rows_max)
-        write_quarantine(std::exchange(rows, quarantine_columns{}));
+      columns.add(*x.request, *what, reason);
+      if (columns.count == quarantine_rows_max)
+        std::exchange(columns, quarantine_columns{}).write(to);
     }
   }
-  if (rows.count > 0)
-    write_quarantine(rows);
+  if (columns.count > 0)
+    columns.write(to);
 }
 
-void apply_transaction::write_quarantine(const quarantine_columns& x) {
-  session_.exec(write_quarantine_sql, x.incarnations, x.seqs, x.branches,
-                x.subjects, x.reasons, x.raws);
-}
-
-void apply_transaction::write_cursors() {
+void apply_transaction::write_cursors(pipeline& to) {
   text_array branches, incarnations;
   array_of<int64_t> stream_seqs, outbox_seqs, numbers;
   array_of<timestamp> recorded;
@@ -712,8 +733,8 @@ void apply_transaction::write_cursors() {
     numbers.add(cursor.apply_no);
     recorded.add(cursor.recorded_at);
   }
-  session_.exec(write_cursors_sql, branches, incarnations, stream_seqs,
-                outbox_seqs, numbers, recorded);
+  to.add(write_cursors_sql, branches, incarnations, stream_seqs, outbox_seqs,
+         numbers, recorded);
 }
 
 } // namespace tillstream::storage::postgres

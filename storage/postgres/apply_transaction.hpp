@@ -1,9 +1,8 @@
 #pragma once
 
 #include "messages/apply.hpp"
+#include "storage/postgres/pipeline.hpp"
 #include "storage/postgres/session.hpp"
-
-#include <pqxx/row>
 
 #include <cstdint>
 #include <map>
@@ -15,8 +14,9 @@
 
 namespace tillstream::storage::postgres {
 
-/// One attempt to apply the batches of many branches, inside a transaction
-/// that the caller opens and commits (ARCHITECTURE, 10 and 12).
+/// One attempt to apply the batches of many branches, in a transaction of its
+/// own (ARCHITECTURE, 10 and 12). Three trips to the server as a rule: locks;
+/// rows; totals that need to know who is new, and the commit.
 ///
 /// Locks, always in this order: ownership rows (shared), cursor rows, rows of
 /// the own branches, rows of the chain's set. Each kind in key order, so two
@@ -43,8 +43,9 @@ public:
   apply_transaction(session& on, const std::vector<apply_request_ptr>& requests,
                     std::optional<log_range>& range);
 
-  /// @returns false if the log knows some of the events: nothing may be
-  ///          committed then; run another attempt that looks up.
+  /// @returns false if the log knows some of the events: nothing was written
+  ///          then; run another attempt that looks up.
+  /// @throws as `transaction::commit`
   bool run(look_up mode);
 
   /// In the order of the requests. @pre `run` returned true
@@ -65,6 +66,10 @@ private:
 
   struct quarantine_columns;
 
+  /// A customer's first visit to the chain on a day, and in which branch.
+  using chain_visits
+    = std::map<std::pair<calendar_day, uuid>, std::pair<int, lane*>>;
+
   /// What holds for the whole transaction.
   struct context {
     /// First day of which minutes are kept.
@@ -72,9 +77,9 @@ private:
     timestamp now;
   };
 
-  void lock_owners();
-  void lock_cursors();
-  void keep_lanes(const std::map<std::string, int64_t>& epochs);
+  void lock(pipeline& first);
+  void keep_owned(const rows& owners);
+  void keep_unmoved(const rows& cursors);
   void read_range();
 
   void sort_events(look_up mode);
@@ -84,30 +89,41 @@ private:
                   std::unordered_set<uuid>& seen);
   std::string why_not(const purchase_event& event);
 
-  bool log_events();
   void count_events();
   void move_cursor(lane& of) const;
 
-  void write_hours();
-  void write_products();
-  void write_labels();
-  void write_loyalty();
-  void write_customers();
-  void write_chain_customers();
-  void write_days();
-  void write_minutes();
-  void write_quarantine();
-  void write_quarantine(const quarantine_columns& x);
-  void write_cursors();
+  /// @returns false as `run` does.
+  bool write_rows();
+
+  // Each adds its statement to a trip. @returns its place in there.
+  size_t log_events(pipeline& to);
+  void write_hours(pipeline& to);
+  void write_products(pipeline& to);
+  void write_labels(pipeline& to);
+  size_t write_loyalty(pipeline& to);
+  size_t write_customers(pipeline& to);
+  size_t write_chain_customers(pipeline& to);
+  void write_days(pipeline& to);
+  void write_minutes(pipeline& to);
+  void write_quarantine(pipeline& to);
+  void write_cursors(pipeline& to);
+
+  void read_loyalty(const rows& from);
+  void read_customers(const rows& from);
+  void read_chain_customers(const rows& from);
 
   /// Books a row that RETURNING gave: a new first visit, or one that moved.
-  void book_visit(lane& of, const pqxx::row& row, bool of_chain);
+  void book_visit(lane& of, const row_view& row, bool of_chain);
+
+  lane& lane_of(std::string_view branch_id);
 
   session& session_;
   /// In branch order; stale ones are taken out.
   std::vector<lane> lanes_;
   std::vector<apply_outcome> outcomes_;
   context context_;
+  size_t fresh_count_ = 0;
+  chain_visits chain_visits_;
   std::optional<log_range>& range_;
   /// Whether this transaction has read it.
   bool range_is_fresh_ = false;

@@ -3,6 +3,7 @@
 #include "messages/event.hpp"
 #include "messages/limits.hpp"
 #include "messages/log.hpp"
+#include "storage/postgres/pipeline.hpp"
 #include "storage/postgres/purchase_batch.hpp"
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/stores.hpp"
@@ -122,6 +123,8 @@ struct claimed_purchase {
 
 struct claimed_batch {
   std::vector<claimed_purchase> purchases;
+  /// `known[i]` is what the database knows about `purchases[i]`.
+  std::vector<lookup_row> known;
   /// The database's clock.
   timestamp now;
 };
@@ -217,7 +220,7 @@ private:
   }
 };
 
-recorded_purchase read_recorded(const pqxx::row& row, const purchase& wanted) {
+recorded_purchase read_recorded(const row_view& row, const purchase& wanted) {
   recorded_purchase result;
   result.purchase_id = as_uuid(row["purchase_id"]);
   result.event_id = as_uuid(row["event_id"]);
@@ -230,6 +233,76 @@ recorded_purchase read_recorded(const pqxx::row& row, const purchase& wanted) {
   result.items_count = static_cast<int>(as_int(row["items_count"]));
   result.occurred_at = as_timestamp(row["occurred_at"]);
   result.recorded_at = as_timestamp(row["recorded_at"]);
+  return result;
+}
+
+/// A part of a batch, on its way to the database.
+struct batch_part {
+  const std::vector<purchase_ptr>& batch;
+  /// Positions in the batch.
+  std::span<const size_t> positions;
+
+  const purchase& operator[](size_t i) const {
+    return *batch[positions[i]];
+  }
+};
+
+size_t add_claims(const batch_part& part, pipeline& to) {
+  array_of<int64_t> keys;
+  array_of<int64_t> receipts;
+  for (size_t i = 0; i < part.positions.size(); ++i) {
+    keys.add(key_lock(part[i]));
+    receipts.add(receipt_lock(part[i]));
+  }
+  return to.add(claim, keys, receipts);
+}
+
+size_t add_look_up(const batch_part& part, pipeline& to) {
+  text_array branches;
+  array_of<uuid> keys;
+  text_array receipts;
+  array_of<uuid> customers;
+  for (size_t i = 0; i < part.positions.size(); ++i) {
+    branches.add(part[i].branch_id);
+    keys.add(part[i].idempotency_key);
+    receipts.add(part[i].receipt_id);
+    customers.add_or_null(part[i].user_id);
+  }
+  return to.add(look_up, branches, keys, receipts, customers);
+}
+
+std::vector<lookup_row> read_look_up(const batch_part& part, const rows& from) {
+  std::vector<lookup_row> result(part.positions.size());
+  for (const auto& row : from) {
+    auto i = static_cast<size_t>(as_int(row["no"])) - 1;
+    auto& x = result.at(i);
+    x.customer_known = as_bool(row["customer_known"]);
+    if (auto holder = row["receipt_holder"]; !holder.is_null)
+      x.receipt_holder = as_uuid(holder);
+    if (!row["purchase_id"].is_null) {
+      x.by_key = read_recorded(row, part[i]);
+      x.fingerprint_hex = as_text(row["fingerprint"]);
+    }
+  }
+  return result;
+}
+
+/// Of those that got no lock, what is known may be old: it is dropped.
+claimed_batch
+read_claimed(const batch_part& part, const rows& locks, const rows& known) {
+  auto looked_up = read_look_up(part, known);
+  claimed_batch result;
+  size_t i = 0;
+  for (const auto& row : locks) {
+    // One time for all: the first row's, before which no lock was held.
+    if (i == 0)
+      result.now = as_timestamp(row[2]);
+    if (as_bool(row[0])) {
+      result.purchases.push_back({part.positions[i], &part[i], as_int(row[1])});
+      result.known.push_back(std::move(looked_up[i]));
+    }
+    ++i;
+  }
   return result;
 }
 
@@ -340,7 +413,7 @@ private:
 /// One transaction for a batch, as long as nobody stands in the way:
 ///
 /// ```
-///   plan ──> claim ──> look up ──> resolve ──> make known ──> write ──> COMMIT
+///   plan ──> claim, look up ──> resolve ──> make known ──> write, COMMIT
 ///              │                                   │            │
 ///              │ not free: in progress             │ lock time-out, deadlock:
 ///              v                                   v            v
@@ -380,16 +453,13 @@ private:
   attempt(const call& c, positions part, std::chrono::milliseconds patience);
   part_result
   transact(const call& c, positions part, std::chrono::milliseconds patience);
-  std::string claim_locks(const call& c, positions part);
-  static claimed_batch
-  read_claimed(const call& c, positions part, const pqxx::result& rows);
-  std::vector<lookup_row> look_up_rows(const claimed_batch& claimed);
   std::vector<new_sale>
   accept(const call& c, const claimed_batch& claimed, part_result& part);
   bool stamp(const call& c, new_sale& x, timestamp now);
   void settle_customers(std::vector<new_sale>& sales,
                         const std::unordered_set<uuid>& known, timestamp now);
-  void write_sales(const call& c, std::vector<new_sale>& sales, timestamp now);
+  static void write_sales(const call& c, std::vector<new_sale>& sales,
+                          timestamp now, pipeline& to);
 
   session_ptr db_;
   reference_source read_reference_;
@@ -521,20 +591,25 @@ part_result
 postgres_purchase_store::transact(const call& c, positions part,
                                   std::chrono::milliseconds patience) {
   part_result result;
-  std::string begin = "BEGIN; ";
+  pipeline first{*db_};
+  transaction tx{*db_, first};
   if (patience != limits::lock_timeout)
-    begin += fmt::format("SET LOCAL lock_timeout = {}; ", patience.count());
-  transaction tx{
-    *db_, fmt::format("{}{}; {}", begin, take_id, claim_locks(c, part))};
-  auto claimed = read_claimed(c, part, tx.begun());
+    first.add_sql(fmt::format("SET LOCAL lock_timeout = {}", patience.count()));
+  first.add_sql(take_id);
+  batch_part asked{c.batch, part};
+  auto locks = add_claims(asked, first);
+  auto known = add_look_up(asked, first);
+  auto replies = first.run();
+  auto claimed = read_claimed(asked, replies[locks], replies[known]);
   if (claimed.purchases.empty())
     return result;
   auto sales = accept(c, claimed, result);
   if (sales.empty())
     return result;
-  write_sales(c, sales, claimed.now);
+  pipeline last{*db_};
+  write_sales(c, sales, claimed.now, last);
   auto before = steady_clock::now();
-  tx.commit();
+  tx.commit(last);
   result.commit_us = std::chrono::duration_cast<std::chrono::microseconds>(
                        steady_clock::now() - before)
                        .count();
@@ -542,61 +617,6 @@ postgres_purchase_store::transact(const call& c, positions part,
     result.committed.push_back(make_note(x));
     result.results.emplace_back(
       x.at, record_result{verdict::recorded, std::move(x.row)});
-  }
-  return result;
-}
-
-/// The SQL that takes them.
-std::string
-postgres_purchase_store::claim_locks(const call& c, positions part) {
-  std::vector<int64_t> keys;
-  std::vector<int64_t> receipts;
-  for (auto i : part) {
-    keys.push_back(key_lock(*c.batch[i]));
-    receipts.push_back(receipt_lock(*c.batch[i]));
-  }
-  return db_->call(claim, {keys, receipts});
-}
-
-claimed_batch postgres_purchase_store::read_claimed(const call& c,
-                                                    positions part,
-                                                    const pqxx::result& rows) {
-  claimed_batch result;
-  size_t i = 0;
-  for (auto row : rows) {
-    auto at = part[i++];
-    // One time for all: the first row's, before which no lock was held.
-    if (i == 1)
-      result.now = as_timestamp(row[2]);
-    if (as_bool(row[0]))
-      result.purchases.push_back({at, c.batch[at].get(), as_int(row[1])});
-  }
-  return result;
-}
-
-std::vector<lookup_row>
-postgres_purchase_store::look_up_rows(const claimed_batch& claimed) {
-  text_array branches;
-  array_of<uuid> keys;
-  text_array receipts;
-  array_of<uuid> customers;
-  for (const auto& x : claimed.purchases) {
-    branches.add(x.wanted->branch_id);
-    keys.add(x.wanted->idempotency_key);
-    receipts.add(x.wanted->receipt_id);
-    customers.add_or_null(x.wanted->user_id);
-  }
-  std::vector<lookup_row> result(claimed.purchases.size());
-  for (auto row : db_->exec(look_up, branches, keys, receipts, customers)) {
-    auto i = static_cast<size_t>(as_int(row["no"])) - 1;
-    auto& x = result.at(i);
-    x.customer_known = as_bool(row["customer_known"]);
-    if (!row["receipt_holder"].is_null())
-      x.receipt_holder = as_uuid(row["receipt_holder"]);
-    if (!row["purchase_id"].is_null()) {
-      x.by_key = read_recorded(row, *claimed.purchases[i].wanted);
-      x.fingerprint_hex = as_text(row["fingerprint"]);
-    }
   }
   return result;
 }
@@ -609,8 +629,7 @@ postgres_purchase_store::accept(const call& c, const claimed_batch& claimed,
   std::vector<const purchase*> wanted;
   for (const auto& x : claimed.purchases)
     wanted.push_back(x.wanted);
-  auto rows = look_up_rows(claimed);
-  auto resolutions = resolve(wanted, rows);
+  auto resolutions = resolve(wanted, claimed.known);
   std::vector<new_sale> sales;
   std::unordered_set<uuid> known;
   std::vector<std::optional<uuid>> made(resolutions.size());
@@ -633,7 +652,7 @@ postgres_purchase_store::accept(const call& c, const claimed_batch& claimed,
     if (!stamp(c, sale, claimed.now))
       continue;
     made[i] = sale.row.purchase_id;
-    if (rows[i].customer_known)
+    if (claimed.known[i].customer_known)
       known.insert(*x.wanted->user_id);
     sales.push_back(std::move(sale));
   }
@@ -687,19 +706,19 @@ void postgres_purchase_store::settle_customers(
 
 void postgres_purchase_store::write_sales(const call& c,
                                           std::vector<new_sale>& sales,
-                                          timestamp now) {
+                                          timestamp now, pipeline& to) {
   sale_columns x{sales.size()};
   for (auto& sale : sales) {
     sale.payload = std::make_shared<const std::string>(
       encode_event(make_event(sale, c.reference)));
     x.add(sale);
   }
-  db_->exec(write_purchases, now, c.reference.shops->currency.code,
-            x.made_customer, x.branch, x.purchase_id, x.event_id, x.seq, x.key,
-            x.fingerprint, x.receipt, x.cashier, x.pos, x.customer,
-            x.new_customer, x.total, x.items_count, x.occurred_at, x.day,
-            x.hour, x.minute, x.payload, x.line_branch, x.line_purchase,
-            x.line_no, x.line_product, x.line_name, x.line_price);
+  to.add(write_purchases, now, c.reference.shops->currency.code,
+         x.made_customer, x.branch, x.purchase_id, x.event_id, x.seq, x.key,
+         x.fingerprint, x.receipt, x.cashier, x.pos, x.customer, x.new_customer,
+         x.total, x.items_count, x.occurred_at, x.day, x.hour, x.minute,
+         x.payload, x.line_branch, x.line_purchase, x.line_no, x.line_product,
+         x.line_name, x.line_price);
 }
 
 } // namespace

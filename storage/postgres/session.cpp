@@ -1,7 +1,12 @@
 #include "storage/postgres/session.hpp"
 
+#include "storage/postgres/pipeline.hpp"
+
 #include <fmt/format.h>
 
+#include <libpq-fe.h>
+
+#include <cassert>
 #include <charconv>
 #include <cstring>
 #include <stdexcept>
@@ -58,6 +63,17 @@ std::string session_settings(const session_options& options) {
   return result;
 }
 
+#if PQXX_VERSION_MAJOR >= 7
+PGconn* connect(const std::string& dsn) {
+  auto* result = PQconnectdb(dsn.c_str());
+  if (result != nullptr && PQstatus(result) == CONNECTION_OK)
+    return result;
+  std::string reason = result != nullptr ? PQerrorMessage(result) : "no memory";
+  PQfinish(result);
+  throw pqxx::broken_connection(reason);
+}
+#endif
+
 bool in_class(const std::string& sqlstate, std::string_view prefix) {
   return std::string_view{sqlstate}.starts_with(prefix);
 }
@@ -83,11 +99,27 @@ failure classify_sqlstate(const std::string& sqlstate) {
 
 // -- session ------------------------------------------------------------------
 
+#if PQXX_VERSION_MAJOR < 7
+thread_local raw_connection_policy::handle raw_connection_policy::last;
+
+raw_connection_policy::handle
+raw_connection_policy::do_startconnect(handle before) {
+  last = pqxx::connect_direct::do_startconnect(before);
+  return last;
+}
+#endif
+
 session::session(const std::string& dsn, const session_options& options)
+#if PQXX_VERSION_MAJOR < 7
   : connection_(with_defaults(dsn, options)),
+#else
+  : raw_(connect(with_defaults(dsn, options))),
+    connection_(pqxx::connection::seize_raw_connection(raw_)),
+#endif
     tx_(connection_),
     pinned_plans_(options.pinned_plans) {
 #if PQXX_VERSION_MAJOR < 7
+  raw_ = raw_connection_policy::last;
   // libpqxx 6 connects again in silence, and with that loses our settings and
   // an open transaction. Deprecated, as libpqxx 7 has no such trap.
 #pragma GCC diagnostic push
@@ -109,16 +141,8 @@ void session::prepare(const statement& what) {
   prepared_.insert(what.name);
 }
 
-std::string session::call(const statement& what,
-                          std::initializer_list<std::vector<int64_t>> xs) {
-  prepare(what);
-  auto result = fmt::format("EXECUTE {}", what.name);
-  char joint = '(';
-  for (const auto& x : xs) {
-    result += fmt::format("{}'{}'", joint, to_array(x));
-    joint = ',';
-  }
-  return result + ')';
+bool session::in_transaction() const {
+  return !broken() && PQtransactionStatus(raw_) != PQTRANS_IDLE;
 }
 
 void session::renew_plans() {
@@ -137,12 +161,17 @@ void session::renew_plans() {
 
 transaction::transaction(session& on, const std::string& begin) : session_(on) {
   try {
-    begun_ = session_.run(begin);
+    session_.run(begin);
   } catch (const std::exception&) {
     // What follows BEGIN may have failed.
     give_up();
     throw;
   }
+}
+
+transaction::transaction(session& on, pipeline& first) : session_(on) {
+  assert(first.size() == 0);
+  first.add_sql("BEGIN");
 }
 
 transaction::~transaction() {
@@ -151,7 +180,7 @@ transaction::~transaction() {
 }
 
 void transaction::give_up() noexcept {
-  if (session_.broken())
+  if (!session_.in_transaction())
     return;
   try {
     session_.run("ROLLBACK");
@@ -165,14 +194,30 @@ void transaction::commit() {
   try {
     session_.run("COMMIT");
   } catch (const std::exception& x) {
-    // A server that lives on and says no has rolled back. Everything else
-    // leaves the outcome open.
-    auto sqlstate = sqlstate_of(x);
-    if (!session_.broken() && !sqlstate.empty()
-        && classify_sqlstate(sqlstate) != failure::broken)
-      throw;
-    throw pqxx::in_doubt_error(x.what());
+    refuse(x);
   }
+}
+
+std::vector<rows> transaction::commit(pipeline& last) {
+  last.add_sql("COMMIT");
+  try {
+    auto result = last.run();
+    open_ = false;
+    return result;
+  } catch (const std::exception& x) {
+    // A statement before the COMMIT may have failed: then we still are inside.
+    refuse(x);
+  }
+}
+
+/// A server that lives on and says no has rolled back, or will. Everything else
+/// leaves the outcome open.
+void transaction::refuse(const std::exception& what) {
+  auto sqlstate = sqlstate_of(what);
+  if (!session_.broken() && !sqlstate.empty()
+      && classify_sqlstate(sqlstate) != failure::broken)
+    throw;
+  throw pqxx::in_doubt_error(what.what());
 }
 
 void transaction::rollback() {
@@ -273,42 +318,42 @@ void array_literal::add_bare(std::string_view x) {
   text_ += '}';
 }
 
-// -- fields -------------------------------------------------------------------
+// -- values -------------------------------------------------------------------
 
-uuid as_uuid(const pqxx::field& x) {
-  auto result = parse_uuid({x.c_str(), x.size()});
+uuid as_uuid(const value_view& x) {
+  auto result = parse_uuid(x.text());
   if (!result)
-    throw std::runtime_error("not a UUID in column " + std::string{x.name()});
+    throw std::runtime_error("not a UUID in column " + std::string{x.column});
   return *result;
 }
 
-timestamp as_timestamp(const pqxx::field& x) {
+timestamp as_timestamp(const value_view& x) {
   return from_ms(as_int(x));
 }
 
-calendar_day as_day(const pqxx::field& x) {
-  auto result = parse_day({x.c_str(), x.size()});
+calendar_day as_day(const value_view& x) {
+  auto result = parse_day(x.text());
   if (!result)
-    throw std::runtime_error("not a day in column " + std::string{x.name()});
+    throw std::runtime_error("not a day in column " + std::string{x.column});
   return *result;
 }
 
-int64_t as_int(const pqxx::field& x) {
+int64_t as_int(const value_view& x) {
   int64_t result = 0;
-  const auto* end = x.c_str() + x.size();
-  auto [rest, error] = std::from_chars(x.c_str(), end, result);
-  if (x.is_null() || error != std::errc{} || rest != end)
+  const auto* end = x.data + x.size;
+  auto [rest, error] = std::from_chars(x.data, end, result);
+  if (x.is_null || error != std::errc{} || rest != end)
     throw std::runtime_error("not an integer in column "
-                             + std::string{x.name()});
+                             + std::string{x.column});
   return result;
 }
 
-bool as_bool(const pqxx::field& x) {
-  return !x.is_null() && x.c_str()[0] == 't';
+bool as_bool(const value_view& x) {
+  return !x.is_null && x.data[0] == 't';
 }
 
-std::string as_text(const pqxx::field& x) {
-  return x.is_null() ? std::string{} : std::string{x.c_str(), x.size()};
+std::string as_text(const value_view& x) {
+  return x.is_null ? std::string{} : std::string{x.text()};
 }
 
 } // namespace tillstream::storage::postgres

@@ -22,7 +22,6 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
-#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,6 +30,8 @@
 #include <unordered_set>
 #include <utility>
 #include <vector>
+
+struct pg_conn;
 
 /// @file storage/postgres/session.hpp
 /// What all stores on PostgreSQL share: a connection with our time-outs,
@@ -73,6 +74,20 @@ struct nullable_text {
 };
 #endif
 
+#if PQXX_VERSION_MAJOR < 7
+/// INTERNAL: connects as always, and keeps what it got.
+class raw_connection_policy : public pqxx::connect_direct {
+public:
+  using pqxx::connect_direct::connect_direct;
+
+  handle do_startconnect(handle before) override;
+
+  /// What this thread's last connection is to libpq. (The policy's object is
+  /// out of reach inside of the connection.)
+  static thread_local handle last;
+};
+#endif
+
 /// A connection. After an error that broke it, it stays broken: everything
 /// throws. Throws libpqxx's exceptions; stores turn them into an `errc` with
 /// `guarded`. One thread at a time.
@@ -99,12 +114,6 @@ public:
 #endif
   }
 
-  /// SQL that runs a prepared statement, for `run` or the begin of a
-  /// transaction: one trip to the server less. Arguments: arrays of integers,
-  /// which need no quotes.
-  std::string
-  call(const statement& what, std::initializer_list<std::vector<int64_t>> xs);
-
   /// Runs SQL as it is; may hold several statements. Never with anything in
   /// it that came from outside.
   pqxx::result run(const std::string& sql) {
@@ -117,7 +126,13 @@ public:
   }
 
 private:
+  friend class pipeline;
+  friend class transaction;
+
   void prepare(const statement& what);
+
+  /// Whether the server is inside a transaction, also one that has failed.
+  bool in_transaction() const;
 
   /// Drops plans that may have outlived the tables they were made for.
   void renew_plans();
@@ -165,7 +180,13 @@ private:
 #endif
   }
 
+  // libpq's, for what libpqxx does not offer. Usable unless `broken`.
+  pg_conn* raw_ = nullptr;
+#if PQXX_VERSION_MAJOR < 7
+  pqxx::basic_connection_base<raw_connection_policy> connection_;
+#else
   pqxx::connection connection_;
+#endif
   // Begins and ends nothing by itself: `transaction` does, in plain sight.
   pqxx::nontransaction tx_;
   std::unordered_set<std::string_view> prepared_;
@@ -177,25 +198,29 @@ private:
 
 using session_ptr = std::unique_ptr<session>;
 
+class pipeline;
+class rows;
+
 /// A transaction. Rolls back unless committed.
 class transaction {
 public:
   /// @param begin May hold more statements after `BEGIN`, e.g. `SET LOCAL`.
   explicit transaction(session& on, const std::string& begin = "BEGIN");
 
+  /// Begins with the first of its statements. @pre `first` is empty
+  transaction(session& on, pipeline& first);
+
   ~transaction();
 
   transaction(const transaction&) = delete;
   transaction& operator=(const transaction&) = delete;
 
-  /// What the last statement of `begin` returned.
-  const pqxx::result& begun() const {
-    return begun_;
-  }
-
   /// @throws pqxx::in_doubt_error when the session ended inside COMMIT;
   ///         anything else: it was rolled back.
   void commit();
+
+  /// Commits with the last of its statements. @returns what they returned.
+  std::vector<rows> commit(pipeline& last);
 
   /// Gives up. Throws when the session is broken.
   void rollback();
@@ -203,8 +228,10 @@ public:
 private:
   void give_up() noexcept;
 
+  /// Turns the exception of a COMMIT into what it means.
+  [[noreturn]] void refuse(const std::exception& what);
+
   session& session_;
-  pqxx::result begun_;
   bool open_ = true;
 };
 
@@ -317,21 +344,47 @@ std::string to_array(const Container& xs) {
   return result.str();
 }
 
-// -- fields -------------------------------------------------------------------
+// -- values -------------------------------------------------------------------
+
+/// A column's value in a row, in text form. Lives as long as its row.
+struct value_view {
+  value_view(const char* x, size_t bytes, bool null, const char* name)
+    : data(x),
+      size(bytes),
+      is_null(null),
+      column(name) {
+    // nop
+  }
+
+  // NOLINTNEXTLINE: either kind of row may be read.
+  value_view(const pqxx::field& x)
+    : value_view(x.c_str(), x.size(), x.is_null(), x.name()) {
+    // nop
+  }
+
+  std::string_view text() const {
+    return {data, size};
+  }
+
+  const char* data;
+  size_t size;
+  bool is_null;
+  const char* column;
+};
 
 /// Reads a `uuid` column. @throws std::runtime_error
-uuid as_uuid(const pqxx::field& x);
+uuid as_uuid(const value_view& x);
 
 /// Reads a `bigint` of milliseconds since 1970. In SQL:
 /// `(extract(epoch FROM t) * 1000)::bigint`, which is exact.
-timestamp as_timestamp(const pqxx::field& x);
+timestamp as_timestamp(const value_view& x);
 
 /// Reads a `date` column (ISO style, which every session sets).
-calendar_day as_day(const pqxx::field& x);
+calendar_day as_day(const value_view& x);
 
-int64_t as_int(const pqxx::field& x);
-bool as_bool(const pqxx::field& x);
-std::string as_text(const pqxx::field& x);
+int64_t as_int(const value_view& x);
+bool as_bool(const value_view& x);
+std::string as_text(const value_view& x);
 
 } // namespace tillstream::storage::postgres
 
