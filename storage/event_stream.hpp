@@ -4,6 +4,7 @@
 
 #include <caf/expected.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -112,6 +113,9 @@ struct nats_settings {
   std::vector<std::string> listen_to;
   /// Whether a connection gets what it sends to a subject that it listens to.
   bool echo = true;
+  /// How long the first message after a pause waits for others, with which it
+  /// is handed over. A publisher and a source choose it themselves.
+  std::chrono::milliseconds gather{0};
 };
 
 /// Creates the stream, or brings its settings up to date. Safe to repeat and

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <condition_variable>
 #include <deque>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -112,13 +113,65 @@ caf::error bad_subject() {
                                         "broker's protocol cannot carry");
 }
 
+/// Messages, and bytes of them, that a link has done with and not destroyed.
+constexpr size_t spent_max = 64;
+constexpr size_t spent_bytes_max = 256 * 1024;
+
 using queue_ptr = std::shared_ptr<inbox_queue>;
 
+/// Whom a subscription's thread hands its messages to.
+struct listener {
+  queue_ptr queue;
+  milliseconds gather;
+  /// Whether nothing was left after the last message.
+  bool paused = true;
+};
+
 void on_complete(void* closure) {
-  delete static_cast<queue_ptr*>(closure);
+  delete static_cast<listener*>(closure);
 }
 
 } // namespace
+
+/// What a link has done with. The library frees each message on a thread of its
+/// own, which is woken for it, so they go together. Thread-safe.
+class spent_messages {
+public:
+  spent_messages() = default;
+  spent_messages(const spent_messages&) = delete;
+  spent_messages& operator=(const spent_messages&) = delete;
+
+  ~spent_messages() {
+    destroy();
+  }
+
+  void add(natsMsg* msg) {
+    std::lock_guard guard{mutex_};
+    messages_.push_back(msg);
+    bytes_ += static_cast<size_t>(natsMsg_GetDataLength(msg));
+    if (messages_.size() == spent_max || bytes_ >= spent_bytes_max)
+      destroy();
+  }
+
+private:
+  void destroy() {
+    for (auto* x : messages_)
+      natsMsg_Destroy(x);
+    messages_.clear();
+    bytes_ = 0;
+  }
+
+  std::mutex mutex_;
+  std::vector<natsMsg*> messages_;
+  size_t bytes_ = 0;
+};
+
+void message_deleter::operator()(natsMsg* msg) const {
+  if (to != nullptr)
+    to->add(msg);
+  else
+    natsMsg_Destroy(msg);
+}
 
 /// What came and was not taken yet.
 ///
@@ -127,31 +180,29 @@ void on_complete(void* closure) {
 class inbox_queue {
 public:
   /// Waits for room; the library drops what does not fit behind us.
-  void put(message_ptr msg) {
+  /// @param more Whether others follow at once: with the last one they are
+  ///             handed over.
+  void put(message_ptr msg, bool more) {
     std::unique_lock guard{mutex_};
     room_.wait(guard, [&] { return closed_ || items_.size() < queue_max; });
     if (closed_)
       return;
     items_.push_back(std::move(msg));
-    // Who gathers is not to be woken by each.
-    if (items_.size() == 1 || items_.size() == gathered_max)
+    if (!ready_ && (!more || items_.size() >= gathered_max)) {
+      ready_ = true;
       filled_.notify_one();
+    }
   }
 
-  std::vector<message_ptr>
-  take(size_t max, milliseconds patience, milliseconds gather) {
+  std::vector<message_ptr> take(size_t max, milliseconds patience) {
     std::unique_lock guard{mutex_};
-    filled_.wait_for(guard, patience,
-                     [&] { return closed_ || !items_.empty(); });
-    if (gather > 0ms && !items_.empty())
-      filled_.wait_for(guard, gather, [&] {
-        return closed_ || items_.size() >= gathered_max;
-      });
+    filled_.wait_for(guard, patience, [&] { return closed_ || ready_; });
     std::vector<message_ptr> result;
     while (!items_.empty() && result.size() < max) {
       result.push_back(std::move(items_.front()));
       items_.pop_front();
     }
+    ready_ = !items_.empty();
     room_.notify_all();
     return result;
   }
@@ -164,19 +215,35 @@ public:
     room_.notify_all();
   }
 
+  spent_messages& spent() {
+    return spent_;
+  }
+
 private:
+  /// Before the items, which go there.
+  spent_messages spent_;
   std::mutex mutex_;
   std::condition_variable filled_;
   std::condition_variable room_;
   bool closed_ = false;
+  /// Whether the items are to be taken.
+  bool ready_ = false;
   std::deque<message_ptr> items_;
 };
 
 namespace {
 
-void on_message(natsConnection*, natsSubscription*, natsMsg* msg,
+/// On the subscription's own thread. While it sleeps the library collects what
+/// comes, and wakes nobody.
+void on_message(natsConnection*, natsSubscription* from, natsMsg* msg,
                 void* closure) {
-  (*static_cast<queue_ptr*>(closure))->put(message_ptr{msg});
+  auto& to = *static_cast<listener*>(closure);
+  if (to.paused && to.gather > 0ms)
+    std::this_thread::sleep_for(to.gather);
+  int left = 0;
+  auto known = natsSubscription_GetPending(from, &left, nullptr) == NATS_OK;
+  to.paused = !known || left == 0;
+  to.queue->put(message_ptr{msg, {&to.queue->spent()}}, !to.paused);
 }
 
 } // namespace
@@ -194,6 +261,7 @@ broker_link::open(const nats_settings& settings) {
   if (auto status = set_all(options.get(), settings); status != NATS_OK)
     return caf::make_error(errc::invalid, "the NATS URL is not valid");
   broker_link_ptr result{new broker_link};
+  result->gather_ = settings.gather;
   auto status = natsConnection_Connect(&result->connection_, options.get());
   if (status != NATS_OK)
     return caf::make_error(
@@ -222,7 +290,7 @@ broker_link::open(const nats_settings& settings) {
 natsStatus broker_link::listen(const std::string& subject) {
   // The library's threads may outlive us for a moment: they own a share of the
   // queue, which `on_complete` gives back when they are done.
-  auto share = std::make_unique<queue_ptr>(queue_);
+  auto share = std::make_unique<listener>(listener{queue_, gather_});
   natsSubscription* made = nullptr;
   auto status = natsConnection_Subscribe(&made, connection_, subject.c_str(),
                                          on_message, share.get());
@@ -284,8 +352,8 @@ uint64_t broker_link::token_of(natsMsg* msg) const {
 }
 
 std::vector<message_ptr>
-broker_link::receive(size_t max, milliseconds patience, milliseconds gather) {
-  return queue_->take(max, patience, gather);
+broker_link::receive(size_t max, milliseconds patience) {
+  return queue_->take(max, patience);
 }
 
 caf::expected<void>
@@ -315,7 +383,7 @@ broker_link::send_event(const std::string& subject, const std::string& reply,
   auto status
     = natsMsg_Create(&raw, subject.c_str(), reply.c_str(), payload.data(),
                      static_cast<int>(payload.size()));
-  message_ptr msg{raw};
+  message_ptr msg{raw, {&queue_->spent()}};
   if (status == NATS_OK)
     status = natsMsgHeader_Set(raw, "Nats-Msg-Id", message_id.c_str());
   if (status == NATS_OK)

@@ -20,12 +20,16 @@
 
 namespace tillstream::storage::jetstream {
 
+class spent_messages;
+
+/// Destroys a message, or leaves it to the link that it came from.
 struct message_deleter {
-  void operator()(natsMsg* msg) const {
-    natsMsg_Destroy(msg);
-  }
+  spent_messages* to = nullptr;
+
+  void operator()(natsMsg* msg) const;
 };
 
+/// To be dropped before its link.
 using message_ptr = std::unique_ptr<natsMsg, message_deleter>;
 
 /// How long an administrative request may take.
@@ -63,11 +67,11 @@ public:
   /// Reads the token of a message to the inbox; 0: none, or no such message.
   uint64_t token_of(natsMsg* msg) const;
 
-  /// Takes up to `max` messages, all that wait; if none does, waits for the
-  /// first, and `gather` more for others. Empty: none in time, or closed.
+  /// Takes up to `max` messages, all that wait; if none does, waits for those
+  /// that come together next (`nats_settings::gather`). Empty: none in time, or
+  /// closed.
   std::vector<message_ptr>
-  receive(size_t max, std::chrono::milliseconds patience,
-          std::chrono::milliseconds gather = {});
+  receive(size_t max, std::chrono::milliseconds patience);
 
   /// Sends, or fails at once with `errc::unavailable`; nothing is kept for
   /// later. `errc::invalid`: a subject that the protocol can't carry.
@@ -91,6 +95,7 @@ private:
 
   natsConnection* connection_ = nullptr;
   std::vector<natsSubscription*> subscriptions_;
+  std::chrono::milliseconds gather_{0};
   std::string inbox_;
   std::shared_ptr<inbox_queue> queue_;
   mutable std::mutex stats_mutex_;

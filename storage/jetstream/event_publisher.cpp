@@ -30,8 +30,7 @@ public:
         {[this](broker_link& from, std::vector<message_ptr> messages) {
            pass_on(from, messages);
          },
-         [this](uint64_t reconnects) { give_up_waiting(reconnects); }},
-        gather) {
+         [this](uint64_t reconnects) { give_up_waiting(reconnects); }}) {
     // nop
   }
 
@@ -113,11 +112,13 @@ private:
 caf::expected<event_publisher_ptr>
 connect_publisher(const nats_settings& settings,
                   event_publisher::ack_handler on_ack) {
-  auto link = broker_link::open(settings);
+  auto gathering = settings;
+  gathering.gather = gather;
+  auto link = broker_link::open(gathering);
   if (!link)
     return link.error();
   return event_publisher_ptr{std::make_unique<event_publisher_impl>(
-    settings, std::move(*link), std::move(on_ack))};
+    gathering, std::move(*link), std::move(on_ack))};
 }
 
 } // namespace tillstream::storage

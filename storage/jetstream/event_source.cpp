@@ -284,8 +284,7 @@ public:
                 {[this](broker_link& from, std::vector<message_ptr> messages) {
                    pass_on(from, messages);
                  },
-                 [this](uint64_t reconnects) { lose_all(reconnects); }},
-                receive_gather) {
+                 [this](uint64_t reconnects) { lose_all(reconnects); }}) {
     // nop
   }
 
@@ -361,9 +360,8 @@ public:
   void ack(const std::vector<std::string>& replies) override {
     auto link = receiver_.link();
     // What came by the shared reader has no reply to acknowledge.
-    auto last = std::find_if(replies.rbegin(), replies.rend(), [](auto& x) {
-      return x.starts_with("$JS.ACK.");
-    });
+    auto last = std::find_if(replies.rbegin(), replies.rend(),
+                             [](auto& x) { return x.starts_with("$JS.ACK."); });
     // Lost ones come again, and are dropped as duplicates.
     if (last != replies.rend())
       static_cast<void>(link->send(*last, {}, "+ACK"));
@@ -941,11 +939,13 @@ connect_source(const nats_settings& settings,
                event_source::delivery_handler on_delivery) {
   if (!is_plain_name(settings.stream.name))
     return caf::make_error(errc::invalid, "not a stream name");
-  auto link = broker_link::open(settings);
+  auto gathering = settings;
+  gathering.gather = receive_gather;
+  auto link = broker_link::open(gathering);
   if (!link)
     return link.error();
   return event_source_ptr{std::make_unique<event_source_impl>(
-    settings, std::move(*link), std::move(on_delivery))};
+    gathering, std::move(*link), std::move(on_delivery))};
 }
 
 } // namespace tillstream::storage

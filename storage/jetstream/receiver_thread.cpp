@@ -14,15 +14,14 @@ constexpr auto tick = 50ms;
 /// Between attempts to replace a link that the library has given up.
 constexpr auto replace_wait = 500ms;
 /// Messages handed over together.
-constexpr size_t gather_max = 1000;
+constexpr size_t messages_max = 1000;
 
 } // namespace
 
 receiver_thread::receiver_thread(nats_settings settings, broker_link_ptr link,
-                                 handlers fs, std::chrono::milliseconds gather)
+                                 handlers fs)
   : settings_(std::move(settings)),
     handlers_(std::move(fs)),
-    gather_(gather),
     link_(std::move(link)),
     thread_([this] { run(); }) {
   // nop
@@ -47,7 +46,7 @@ void receiver_thread::run() {
   auto current = link();
   auto reconnects = current->reconnects();
   for (;;) {
-    auto messages = current->receive(gather_max, tick, gather_);
+    auto messages = current->receive(messages_max, tick);
     if (current->closed()) {
       // Before the next link can be used: this is about the last one.
       handlers_.on_loss(std::numeric_limits<uint64_t>::max());

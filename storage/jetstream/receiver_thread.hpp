@@ -24,9 +24,7 @@ public:
     std::function<void(uint64_t reconnects)> on_loss;
   };
 
-  /// @param gather How long the first message waits for more, while few do.
-  receiver_thread(nats_settings settings, broker_link_ptr link, handlers fs,
-                  std::chrono::milliseconds gather = {});
+  receiver_thread(nats_settings settings, broker_link_ptr link, handlers fs);
   receiver_thread(const receiver_thread&) = delete;
   receiver_thread& operator=(const receiver_thread&) = delete;
 
@@ -41,7 +39,6 @@ private:
 
   nats_settings settings_;
   handlers handlers_;
-  std::chrono::milliseconds gather_;
   mutable std::mutex mutex_;
   std::condition_variable stopped_;
   bool stop_ = false;
