@@ -59,6 +59,9 @@ constexpr auto publish_gather = 5ms;
 /// For branches whose events come at the same moment, into one commit.
 constexpr auto commit_gather = 1ms;
 
+/// From one small commit of purchases to the next.
+constexpr auto writer_rest = 6ms;
+
 /// Purchases in flight from which on the branches are dealt out to all
 /// writers. Two that have little to do write twice as many transactions, each
 /// half as large: dearer for everybody (benchmarks/LOG.md).
@@ -426,6 +429,7 @@ private:
   void draw_intake() {
     transaction_writer_options writing;
     writing.batch_max = how_.write_batch_max;
+    writing.rest = writer_rest;
     writing.open_store = [dsn = how_.oltp_dsn, view = view_] {
       return storage::open_purchase_store(dsn, [view] {
         auto now = view->get();

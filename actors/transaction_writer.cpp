@@ -12,6 +12,7 @@
 #include <cassert>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace tillstream {
@@ -35,12 +36,17 @@ constexpr std::string_view log_doubt = "writer-commit-in-doubt";
 constexpr auto retry_wait_first = std::chrono::milliseconds{5};
 constexpr int retry_wait_factor = 4;
 
+/// Purchases of a transaction after which the writer rests. One alone may come
+/// from somebody who sells one after the other; many are a batch already.
+constexpr size_t rest_from = 2;
+constexpr size_t rest_below = 32;
+
 struct writer_metrics {
   histogram& batch_size = metrics().get_histogram("tillstream_write_batch_size",
                                                   "Purchases of one batch.", 1);
-  histogram& commit_latency
-    = metrics().get_histogram("tillstream_commit_latency_seconds",
-                              "From COMMIT sent to COMMIT answered.", 1e6);
+  histogram& commit_latency = metrics().get_histogram(
+    "tillstream_commit_latency_seconds",
+    "From rows and COMMIT sent to COMMIT answered.", 1e6);
   counter& settled = metrics().get_counter(
     "tillstream_in_doubt_settled_total",
     "Purchases whose COMMIT got no answer and whose outcome was found out.");
@@ -226,7 +232,8 @@ void expire(self_pointer self) {
 
 /// Commits what is in doubt, what came since the last commit, and what was
 /// held back and is due, in this order and in batches of their own: who waits
-/// for a stuck neighbour must not delay the others.
+/// for a stuck neighbour must not delay the others. Then rests on its thread:
+/// purchases that come meanwhile wake nobody.
 void flush(self_pointer self) {
   auto& state = self->state;
   auto now = self->clock().now();
@@ -237,6 +244,8 @@ void flush(self_pointer self) {
   auto due = [now](auto& x) { return x.retry_at <= now; };
   if (state.store.is_open())
     commit(self, take(state.held, all, doubtful));
+  auto began = std::chrono::steady_clock::now();
+  auto together = state.fresh.size();
   if (state.store.is_open())
     commit(self, std::exchange(state.fresh, {}));
   if (state.store.is_open())
@@ -244,6 +253,8 @@ void flush(self_pointer self) {
   if (!state.store.is_open())
     expire(self);
   schedule(self);
+  if (together >= rest_from && together < rest_below)
+    std::this_thread::sleep_until(began + state.options.rest);
 }
 
 void reopen(self_pointer self) {

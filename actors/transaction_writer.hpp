@@ -34,6 +34,12 @@ struct transaction_writer_options {
   /// Upper bound of one commit.
   size_t batch_max = limits::write_batch_max;
 
+  /// From one small commit's begin to the next one's, while several purchases
+  /// come at a time; 0: at once. Each costs the machine as much as five
+  /// purchases, so under half load it is the many small ones that make sales
+  /// wait (docs/decisions/0016).
+  std::chrono::microseconds rest{0};
+
   /// How long a purchase waits for a key that is held elsewhere, or for its
   /// doubt to be settled.
   caf::timespan wait_max = limits::write_wait_max;
