@@ -16,6 +16,7 @@
 #include <csignal>
 #include <fstream>
 #include <stdexcept>
+#include <thread>
 
 namespace tillstream::test {
 
@@ -47,6 +48,26 @@ public:
 private:
   std::vector<int> sockets_;
 };
+
+/// Until somebody listens there. @throws std::runtime_error after half a minute
+void wait_for_listener(uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  auto deadline = std::chrono::steady_clock::now() + 30s;
+  while (std::chrono::steady_clock::now() < deadline) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    auto answers
+      = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address))
+        == 0;
+    close(fd);
+    if (answers)
+      return;
+    std::this_thread::sleep_for(20ms);
+  }
+  throw std::runtime_error("a nats-server of the cluster does not listen");
+}
 
 std::string find_program(const std::string& dir) {
   auto place = storage::server_directory::open(dir);
@@ -88,7 +109,10 @@ nats_cluster::nats_cluster(size_t count)
                      "  routes: [\n{5}  ]\n"
                      "}}\n",
                      own, x.port, dir_.file(own), name, x.route_port, routes);
+    // One after the other: servers that all dial each other at once may drop
+    // each other's routes as duplicates, and then one is never a peer.
     start(i);
+    wait_for_listener(x.port);
   }
 }
 
