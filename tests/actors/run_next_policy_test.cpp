@@ -106,12 +106,13 @@ BOOST_FIXTURE_TEST_CASE(two_who_talk_to_each_other_leave_time_for_others,
 BOOST_FIXTURE_TEST_CASE(a_second_call_goes_to_a_worker_that_sleeps,
                         two_workers) {
   // Each waits for the other: on one worker alone neither would come through.
-  std::promise<void> here, there;
+  std::promise<void> here, there, both;
   std::atomic<int> met{0};
   auto meet = [&](std::promise<void>& own, std::promise<void>& others) {
     own.set_value();
-    if (others.get_future().wait_for(patience) == std::future_status::ready)
-      ++met;
+    auto in_time = others.get_future().wait_for(patience);
+    if (in_time == std::future_status::ready && ++met == 2)
+      both.set_value();
   };
   auto one
     = spawn([&](caf::event_based_actor*, int32_t) { meet(here, there); });
@@ -122,11 +123,8 @@ BOOST_FIXTURE_TEST_CASE(a_second_call_goes_to_a_worker_that_sleeps,
     self->send(two, x);
   });
   caf::anon_send(caller, int32_t{1});
-  caller = nullptr;
-  one = nullptr;
-  two = nullptr;
-  sys.await_all_actors_done();
-  BOOST_TEST(met == 2);
+  BOOST_TEST(
+    (both.get_future().wait_for(patience) == std::future_status::ready));
 }
 
 BOOST_FIXTURE_TEST_CASE(nothing_is_lost_when_many_threads_send, two_workers) {
