@@ -106,6 +106,7 @@ struct transaction_writer_state {
 /// While one commit blocks, requests gather in the mailbox. The first request
 /// after a commit sends `flush` to the writer itself, which queues behind all
 /// of them; the batch is therefore whatever arrived meanwhile, without a timer.
+/// After a small commit the thread rests (`rest`), with the same effect.
 ///
 ///           submit              flush                 answer
 ///   client ────────> fresh ───────────────> batch ───────────────> client

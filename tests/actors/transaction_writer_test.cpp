@@ -114,6 +114,26 @@ BOOST_AUTO_TEST_CASE(a_full_batch_commits_at_once) {
   BOOST_TEST(db.rows.size() == 7u);
 }
 
+BOOST_AUTO_TEST_CASE(after_a_commit_of_several_the_writer_rests) {
+  options.rest = 50ms;
+  start();
+  auto began = std::chrono::steady_clock::now();
+  submit(1);
+  submit(2);
+  settle();
+  BOOST_TEST((std::chrono::steady_clock::now() - began >= options.rest));
+}
+
+BOOST_AUTO_TEST_CASE(who_sells_alone_is_never_made_to_wait) {
+  options.rest = 1h;
+  start();
+  for (uint64_t key = 1; key <= 5; ++key) {
+    auto x = submit(key);
+    settle();
+    BOOST_TEST(brief(x) == "recorded");
+  }
+}
+
 BOOST_AUTO_TEST_CASE(each_purchase_gets_its_own_verdict) {
   start();
   submit(1, 1);
