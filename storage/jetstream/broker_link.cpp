@@ -397,13 +397,14 @@ broker_link::send_event(const std::string& subject, const std::string& reply,
 }
 
 caf::expected<std::string>
-broker_link::request(const std::string& subject, std::string_view payload) {
+broker_link::request(const std::string& subject, std::string_view payload,
+                     milliseconds patience) {
   if (!is_line_safe(subject))
     return bad_subject();
   natsMsg* raw = nullptr;
-  auto status = natsConnection_Request(
-    &raw, connection_, subject.c_str(), payload.data(),
-    static_cast<int>(payload.size()), in_ms(request_timeout));
+  auto status
+    = natsConnection_Request(&raw, connection_, subject.c_str(), payload.data(),
+                             static_cast<int>(payload.size()), in_ms(patience));
   message_ptr msg{raw};
   if (status != NATS_OK)
     return nats_error("no answer from NATS", status);

@@ -84,9 +84,10 @@ public:
              const std::string& message_id, std::string_view payload);
 
   /// Sends and waits for the answer. `errc::not_found`: nobody answers
-  /// requests to this subject.
+  /// requests to this subject; `errc::timeout`: none within `patience`.
   caf::expected<std::string>
-  request(const std::string& subject, std::string_view payload);
+  request(const std::string& subject, std::string_view payload,
+          std::chrono::milliseconds patience = request_timeout);
 
 private:
   broker_link();

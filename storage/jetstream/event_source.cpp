@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <deque>
 #include <map>
@@ -23,6 +24,7 @@ namespace {
 
 using namespace jetstream;
 using namespace std::chrono_literals;
+using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 using std::chrono::steady_clock;
 
@@ -80,6 +82,12 @@ constexpr size_t stragglers_max = 32;
 
 /// Messages that come one after the other are handed over together.
 constexpr auto receive_gather = 2ms;
+
+/// For the answer to each attempt to create a branch's consumer. A cluster puts
+/// it on any of the stream's servers, also on one that has just died and does
+/// not answer; the next attempt may be put on another. Together they take as
+/// long as any other request.
+constexpr std::array<milliseconds, 2> create_patience{1s, 4s};
 
 /// An answer of the server that does not come.
 constexpr auto answer_max = 10s;
@@ -320,10 +328,10 @@ public:
     slot.next = std::max<uint64_t>(first_seq, 1);
     if (shares())
       return open_shared(*link, branch_id, std::move(slot));
-    slot.consumer = consumer_name(branch_id, nonces_());
-    if (auto done = create_consumer(*link, branch_id, slot.consumer, first_seq);
-        !done)
-      return done;
+    auto consumer = create_consumer(*link, branch_id, first_seq);
+    if (!consumer)
+      return consumer.error();
+    slot.consumer = std::move(*consumer);
     std::lock_guard guard{mutex_};
     slots_[branch_id] = std::move(slot);
     return {};
@@ -391,17 +399,27 @@ private:
     return fmt::format("CONSUMER.{}.{}.{}", what, stream(), consumer);
   }
 
-  caf::expected<void>
+  /// @returns the consumer's name.
+  caf::expected<std::string>
   create_consumer(broker_link& link, const std::string& branch_id,
-                  const std::string& consumer, uint64_t first_seq) const {
-    auto answer
-      = ask(link, on_consumer("DURABLE.CREATE", consumer),
-            branch_config(settings_.stream, branch_id, consumer, first_seq));
-    if (!answer)
-      return answer.error();
-    if (!answer->error.empty())
-      return to_error(*answer, "consumer of " + branch_id);
-    return {};
+                  uint64_t first_seq) {
+    caf::error problem;
+    for (auto patience : create_patience) {
+      auto consumer = consumer_name(branch_id, nonces_());
+      auto answer
+        = ask(link, on_consumer("DURABLE.CREATE", consumer),
+              branch_config(settings_.stream, branch_id, consumer, first_seq),
+              patience);
+      if (answer && answer->error.empty())
+        return consumer;
+      problem = answer ? to_error(*answer, "consumer of " + branch_id)
+                       : answer.error();
+      if (problem != errc::timeout)
+        break;
+      // Should it come to be after all.
+      delete_consumer(link, consumer);
+    }
+    return problem;
   }
 
   void delete_consumer(broker_link& link, const std::string& consumer) const {

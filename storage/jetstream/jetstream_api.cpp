@@ -47,8 +47,9 @@ void read_api_error(api_answer& answer) {
 } // namespace
 
 caf::expected<api_answer>
-ask(broker_link& link, const std::string& what, std::string_view payload) {
-  auto reply = link.request("$JS.API." + what, payload);
+ask(broker_link& link, const std::string& what, std::string_view payload,
+    std::chrono::milliseconds patience) {
+  auto reply = link.request("$JS.API." + what, payload, patience);
   if (!reply) {
     if (reply.error() == errc::not_found)
       return caf::make_error(errc::unavailable,

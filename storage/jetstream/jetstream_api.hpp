@@ -44,7 +44,8 @@ struct api_answer {
 /// answer that is no JSON object, and `errc::unavailable` when JetStream is
 /// not there at all.
 caf::expected<api_answer>
-ask(broker_link& link, const std::string& what, std::string_view payload = {});
+ask(broker_link& link, const std::string& what, std::string_view payload = {},
+    std::chrono::milliseconds patience = request_timeout);
 
 /// Reads an answer that came by itself.
 caf::expected<api_answer>
