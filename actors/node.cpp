@@ -54,7 +54,7 @@ namespace {
 using namespace std::chrono_literals;
 
 /// Between two rounds of publishing while sales come one after the other.
-constexpr auto publish_gather = 5ms;
+constexpr auto publish_gather = 12ms;
 
 /// For branches whose events come at the same moment, into one commit.
 constexpr auto commit_gather = 1ms;

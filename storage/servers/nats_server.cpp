@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
+#include <thread>
 #include <utility>
 
 #include <arpa/inet.h>
@@ -172,6 +173,13 @@ caf::expected<void> nats_server::configure() {
 
 std::vector<std::string> nats_server::command() const {
   return {options_.program, "-c", dir_.file(config_file)};
+}
+
+std::vector<std::string> nats_server::environment() const {
+  // It shares the machine with PostgreSQL and the node. Go's scheduler wakes a
+  // thread on each core it may use, to look for work that one has done by then.
+  auto cores = std::max(std::thread::hardware_concurrency() / 2, 1u);
+  return {fmt::format("GOMAXPROCS={}", cores)};
 }
 
 int nats_server::death_signal() const {

@@ -41,6 +41,7 @@ caf::expected<void> private_server::spawn() {
     return log.error();
   spawn_request request;
   request.argv = command();
+  request.environment = environment();
   request.user = dir_.user();
   request.output = *log;
   request.death_signal = death_signal();

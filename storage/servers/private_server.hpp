@@ -63,6 +63,11 @@ protected:
   /// Writes the configuration for `port()`.
   virtual caf::expected<void> configure() = 0;
   virtual std::vector<std::string> command() const = 0;
+
+  /// Besides what every child gets, see `spawn_request`.
+  virtual std::vector<std::string> environment() const {
+    return {};
+  }
   virtual int death_signal() const = 0;
   virtual std::vector<stop_step> stop_steps(bool hard) const = 0;
   /// Whether the process `pid` answers.
