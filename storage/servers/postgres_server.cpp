@@ -36,6 +36,17 @@ constexpr const char* log_file = "postgres.log";
 constexpr auto initdb_patience = 180s;
 constexpr auto psql_patience = 60s;
 
+/// An eighth of the machine's memory, 128 MB to 1 GB. Most keys are random, so
+/// each sale needs any page of a dozen indexes. Once they do not fit, sessions
+/// write and read pages while sales wait for them: at 700,000 purchases 256 MB
+/// made a sale ten times as slow as 1 GB (benchmarks/LOG.md).
+std::string shared_buffers() {
+  constexpr long mb = 1 << 20;
+  auto pages_per_mb = std::max(mb / sysconf(_SC_PAGESIZE), 1L);
+  auto memory_mb = sysconf(_SC_PHYS_PAGES) / pages_per_mb;
+  return fmt::format("{}MB", std::clamp(memory_mb / 8, 128L, 1024L));
+}
+
 /// For a small machine, and durable: nothing here trades safety for speed.
 constexpr const char* tuning = R"(
 # Every COMMIT that we answered survives a power cut.
@@ -50,7 +61,6 @@ max_connections = 200
 # advisory locks a purchase (500 purchases a batch).
 max_locks_per_transaction = 512
 
-shared_buffers = 256MB
 effective_cache_size = 1GB
 work_mem = 16MB
 maintenance_work_mem = 128MB
@@ -328,9 +338,10 @@ caf::expected<void> postgres_server::configure() {
                   "SYSTEM SET …\ninclude {}\n"
                   "listen_addresses = '127.0.0.1'\nport = {}\n"
                   "unix_socket_directories = ''\n"
-                  "cluster_name = {}\n{}",
+                  "cluster_name = {}\n"
+                  "shared_buffers = {}\n{}",
                   in_quotes(dir_.file(data) + "/postgresql.conf"), port(),
-                  in_quotes(options_.cluster_name), tuning);
+                  in_quotes(options_.cluster_name), shared_buffers(), tuning);
   for (const auto& line : options_.extra)
     text += line + "\n";
   return dir_.write(config_file, text, true);
