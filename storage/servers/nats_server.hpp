@@ -26,7 +26,6 @@ public:
 protected:
   caf::expected<void> configure() override;
   std::vector<std::string> command() const override;
-
   std::vector<std::string> environment() const override;
   int death_signal() const override;
   std::vector<stop_step> stop_steps(bool hard) const override;

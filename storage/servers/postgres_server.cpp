@@ -42,8 +42,7 @@ constexpr auto psql_patience = 60s;
 /// made a sale ten times as slow as 1 GB (benchmarks/LOG.md).
 std::string shared_buffers() {
   constexpr long mb = 1 << 20;
-  auto pages_per_mb = std::max(mb / sysconf(_SC_PAGESIZE), 1L);
-  auto memory_mb = sysconf(_SC_PHYS_PAGES) / pages_per_mb;
+  auto memory_mb = sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / mb;
   return fmt::format("{}MB", std::clamp(memory_mb / 8, 128L, 1024L));
 }
 
@@ -66,7 +65,7 @@ work_mem = 16MB
 maintenance_work_mem = 128MB
 wal_buffers = 16MB
 # Fewer checkpoints write fewer full pages: after each one sales wait twice as
-# long for a while. 4 GB of WAL are replayed in half a minute.
+# long for a while. The price is the replay after a crash, of as much WAL.
 max_wal_size = 4GB
 # WAL files are used again; a new one is filled with zeros first, and nobody
 # commits for those 30 ms.
