@@ -76,12 +76,15 @@ const view = (name) => {
   document.body.dataset.view = name;
 };
 
-let banners = new Map();
-/// Shows a banner for as long as its reason holds.
+/// Why there may be a banner, the most important first: a node that is gone fails
+/// the questions, too, and what says so is the loss.
+const REASONS = ['lost', 'load', 'trouble', 'stale'];
+const banners = new Map();
+/// Shows a banner for as long as its reason holds, and the most important one.
 function banner(reason, text) {
   if (text) banners.set(reason, text);
   else banners.delete(reason);
-  const [first] = banners.values();
+  const first = banners.get(REASONS.find((x) => banners.has(x)));
   $('banner').hidden = !first;
   setText($('banner'), first ?? '');
 }

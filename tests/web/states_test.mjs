@@ -175,7 +175,7 @@ for (const [size, options] of [
 test('a panel’s question that fails is said, and asked again by itself', async () => {
   const page = await known();
   let fails = true;
-  await page.route(/\/analytics\/heatmap/, (route) =>
+  await page.route(/\/analytics\/revenue/, (route) =>
     fails
       ? route.fulfill(problem(503, 'The analytics database is away.'))
       : route.continue(),
@@ -299,8 +299,13 @@ test('a node that is gone is noticed, and its return, too', async () => {
   await settled(page);
   await page.waitForSelector('#status[data-state=live]');
   const {port} = new URL(program.http);
+  // A question that fails before the node is gone does not hide that it is.
+  await page.route(/\/analytics\/revenue/, (route) => route.abort());
+  await page.keyboard.press('m');
+  await banner(page, 'No answer from the node.');
   await program.stop();
   await banner(page, 'The connection is lost.', {timeout: 60000});
+  await page.unroute(/\/analytics\/revenue/);
   await page.keyboard.press('2');
   await shot(page, 'state-gone', {fullPage: true});
   await program.start(port);
