@@ -343,7 +343,7 @@ def freshness(results, scale, on, it, keys, owner, rate):
 def parts_alone_ms(scale):
     """p99s of one commit here, one acknowledgement, one commit there."""
     seconds = max(1, scale.seconds / 4)
-    with servers(wal_files=8) as on:
+    with servers() as on:
         oltp = plain_p99_ms(on, seconds, 1)
         script = os.path.join(on.dir, "upsert.sql")
         pathlib.Path(script).write_text(

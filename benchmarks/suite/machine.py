@@ -26,8 +26,6 @@ def clean_up():
         shutil.rmtree(left_over.pop(), ignore_errors=True)
 
 
-# Of 16 MB, that a new server is given: more than a measurement fills.
-WAL_FILES = 96
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -103,20 +101,12 @@ class Servers:
     """A private PostgreSQL and nats-server, durable, under a directory that
     goes with them."""
 
-    def __init__(self, *settings, wal_files=WAL_FILES):
+    def __init__(self, *settings):
         self.dir = tempfile.mkdtemp(prefix="tillstream-bench-")
         # The servers run as a user of their own when we are root.
         os.chmod(self.dir, 0o755)
-        self.wal_files = wal_files
-        self.settings = [*settings, f"min_wal_size = {wal_files * 16}MB"]
+        self.settings = settings
         self.start()
-        self.make_wal_files()
-
-    def make_wal_files(self):
-        """A server that has run for a while has its WAL files and uses them
-        again; a new one makes each, and nobody commits for those 30 ms."""
-        self.sql("SELECT pg_logical_emit_message(false, '', ''); "
-                 "SELECT pg_switch_wal();\n" * self.wal_files + "CHECKPOINT")
 
     def settle(self):
         """What was written before goes to the disk first: the kernel writes
@@ -213,8 +203,8 @@ class Servers:
 
 
 @contextlib.contextmanager
-def servers(*settings, branches=3, wal_files=WAL_FILES):
-    it = Servers(*settings, wal_files=wal_files)
+def servers(*settings, branches=3):
+    it = Servers(*settings)
     try:
         it.migrate(branches)
         yield it

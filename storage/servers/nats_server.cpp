@@ -142,6 +142,10 @@ std::string nats_server::url() const {
                      port());
 }
 
+std::string nats_server::store_dir() const {
+  return dir_.file(data);
+}
+
 caf::expected<void> nats_server::configure() {
   auto version = version_of(options_.program);
   if (version < std::pair{2, 9})
@@ -167,7 +171,7 @@ caf::expected<void> nats_server::configure() {
                           "{}}}\n",
                           in_quotes(options_.server_name), port(),
                           in_quotes(user), in_quotes(options_.password),
-                          in_quotes(dir_.file(data)), sync);
+                          in_quotes(store_dir()), sync);
   return dir_.write(config_file, text, true);
 }
 

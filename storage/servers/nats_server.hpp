@@ -23,6 +23,9 @@ public:
 
   std::string url() const;
 
+  /// Where streams lie.
+  std::string store_dir() const;
+
 protected:
   caf::expected<void> configure() override;
   std::vector<std::string> command() const override;

@@ -35,6 +35,9 @@ public:
 
   std::string dsn(const std::string& database) const;
 
+  /// Where tables and indexes lie; not the WAL.
+  std::string tables_dir() const;
+
   /// Creates a database unless it exists.
   /// @param from Copied, e.g. `template1`; nobody may be connected to it.
   caf::expected<void>

@@ -4,11 +4,13 @@
 #include "storage/servers/nats_server.hpp"
 #include "storage/servers/postgres_server.hpp"
 #include "storage/servers/server_directory.hpp"
+#include "storage/servers/write_back.hpp"
 
 #include <fmt/format.h>
 
 #include <chrono>
 #include <csignal>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -86,7 +88,10 @@ public:
       return done;
     if (auto done = prepare_nats(*password, name); !done)
       return done;
-    return launch_both();
+    if (auto done = launch_both(); !done)
+      return done;
+    begin_write_back();
+    return {};
   }
 
   std::string oltp_dsn() const override {
@@ -152,6 +157,7 @@ public:
   }
 
   void stop() override {
+    write_back_.reset();
     // Events wait in PostgreSQL for a broker, never the other way round.
     if (nats_ && nats_->pid() != 0) {
       say("Stopping nats-server");
@@ -226,10 +232,20 @@ private:
     return {};
   }
 
+  void begin_write_back() {
+    std::vector<std::string> dirs;
+    if (postgres_)
+      dirs.push_back(postgres_->tables_dir());
+    if (nats_)
+      dirs.push_back(nats_->store_dir());
+    write_back_.emplace(std::move(dirs));
+  }
+
   server_directory dir_;
   private_server_options options_;
   std::unique_ptr<postgres_server> postgres_;
   std::unique_ptr<nats_server> nats_;
+  std::optional<write_back> write_back_;
 };
 
 } // namespace
