@@ -221,7 +221,8 @@ def pipeline(results, scale):
     seconds = scale.seconds if scale.smoke else 3 * scale.seconds
     # B0 on servers of its own: its rows are no events. They live as long as the
     # others, so that both have their checkpoints and their vacuum.
-    with servers() as on, servers() as aside:
+    files = machine.WAL_FILES if scale.smoke else machine.WAL_FILES_ENOUGH
+    with servers(wal_files=files) as on, servers(wal_files=files) as aside:
         keys = on.keys()
         owner = on.key("owner")
         with node(on) as it:
@@ -271,9 +272,12 @@ def purchases(on):
 
 def grow(on, count):
     """So that indexes are as large, and miss as often, as those they are held
-    against."""
+    against. What there is to do after so many rows is done at once: it would
+    take the processors from the next measurement, of the others."""
     while purchases(on) < count:
         bare_intake(on, 500, 2, 5)
+    on.sql("VACUUM ANALYZE")
+    on.sql("CHECKPOINT")
     on.settle()
 
 
@@ -343,7 +347,7 @@ def freshness(results, scale, on, it, keys, owner, rate):
 def parts_alone_ms(scale):
     """p99s of one commit here, one acknowledgement, one commit there."""
     seconds = max(1, scale.seconds / 4)
-    with servers() as on:
+    with servers(wal_files=8) as on:
         oltp = plain_p99_ms(on, seconds, 1)
         script = os.path.join(on.dir, "upsert.sql")
         pathlib.Path(script).write_text(

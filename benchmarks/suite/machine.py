@@ -26,6 +26,10 @@ def clean_up():
         shutil.rmtree(left_over.pop(), ignore_errors=True)
 
 
+# Of 16 MB, that a server is given: about as much as a measurement fills, and as
+# much as a server ever has (`max_wal_size`).
+WAL_FILES = 96
+WAL_FILES_ENOUGH = 256
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -101,12 +105,20 @@ class Servers:
     """A private PostgreSQL and nats-server, durable, under a directory that
     goes with them."""
 
-    def __init__(self, *settings):
+    def __init__(self, *settings, wal_files=WAL_FILES):
         self.dir = tempfile.mkdtemp(prefix="tillstream-bench-")
         # The servers run as a user of their own when we are root.
         os.chmod(self.dir, 0o755)
         self.settings = settings
         self.start()
+        self.make_wal_files(wal_files)
+
+    def make_wal_files(self, count):
+        """A server that has run for a while has its WAL files and uses them
+        again. The first commits in a new one wait for the file system."""
+        self.sql("SET wal_init_zero = on;\n"
+                 + "SELECT pg_logical_emit_message(false, '', ''); "
+                   "SELECT pg_switch_wal();\n" * count + "CHECKPOINT")
 
     def settle(self):
         """What was written before goes to the disk first: the kernel writes
@@ -203,8 +215,8 @@ class Servers:
 
 
 @contextlib.contextmanager
-def servers(*settings, branches=3):
-    it = Servers(*settings)
+def servers(*settings, branches=3, wal_files=WAL_FILES):
+    it = Servers(*settings, wal_files=wal_files)
     try:
         it.migrate(branches)
         yield it

@@ -155,8 +155,8 @@ const std::array<daily_table, 2>& daily_tables() {
   // is nothing for vacuum to win: what it frees is below the half, and the
   // update touches no index. Left to the rule for all tables, it goes through a
   // few hundred megabytes each minute of a busy day. The threshold is the
-  // largest there is; freezing, which no setting prevents, comes after the day
-  // on which a partition is dropped.
+  // largest there is; no setting prevents freezing, if it ever comes to that
+  // before a partition is dropped.
   static const std::array<daily_table, 2> result{{
     {"oltp", "outbox_events",
      "WITH (fillfactor = 50, autovacuum_vacuum_threshold = 2147483647, "
