@@ -175,7 +175,7 @@ for (const [size, options] of [
 test('a panel’s question that fails is said, and asked again by itself', async () => {
   const page = await known();
   let fails = true;
-  await page.route(/\/analytics\/revenue/, (route) =>
+  await page.route(/\/analytics\/heatmap/, (route) =>
     fails
       ? route.fulfill(problem(503, 'The analytics database is away.'))
       : route.continue(),
