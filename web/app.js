@@ -76,15 +76,13 @@ const view = (name) => {
   document.body.dataset.view = name;
 };
 
-/// Why there may be a banner, the most important first: a node that is gone fails
-/// the questions, too, and what says so is the loss.
-const REASONS = ['lost', 'load', 'trouble', 'stale'];
 const banners = new Map();
-/// Shows a banner for as long as its reason holds, and the most important one.
+/// Shows a banner for as long as its reason holds: the first that came, but a lost
+/// connection before all, as it fails the questions, too.
 function banner(reason, text) {
   if (text) banners.set(reason, text);
   else banners.delete(reason);
-  const first = banners.get(REASONS.find((x) => banners.has(x)));
+  const first = banners.get('lost') ?? banners.values().next().value;
   $('banner').hidden = !first;
   setText($('banner'), first ?? '');
 }
