@@ -276,8 +276,7 @@ def grow(on, count):
     take the processors from the next measurement, of the others."""
     while purchases(on) < count:
         bare_intake(on, 500, 2, 5)
-    on.sql("VACUUM ANALYZE")
-    on.sql("CHECKPOINT")
+    on.sql("VACUUM ANALYZE; CHECKPOINT")
     on.settle()
 
 
