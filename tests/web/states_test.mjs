@@ -51,8 +51,21 @@ async function known(options) {
   return page;
 }
 
-const banner = (page, words, options) =>
-  page.waitForSelector(`#banner:not([hidden]):has-text("${words}")`, options);
+/// Waits for a banner; fails with what stands there in its place.
+async function banner(page, words, options) {
+  try {
+    await page.waitForSelector(
+      `#banner:not([hidden]):has-text("${words}")`,
+      options,
+    );
+  } catch {
+    const there = await page.$eval('#banner', (x) =>
+      x.hidden ? 'none' : `'${x.innerText}'`,
+    );
+    const status = await text(page, '#status');
+    assert.fail(`no banner '${words}', but ${there}; the status: ${status}`);
+  }
+}
 const noBanner = (page) =>
   page.waitForSelector('#banner[hidden]', {state: 'attached', timeout: 60000});
 
