@@ -61,7 +61,7 @@ constexpr auto publish_gather = 12ms;
 constexpr auto commit_gather = 1ms;
 
 /// From one small commit of purchases to the next.
-constexpr auto writer_rest = 6ms;
+constexpr auto writer_rest = 10ms;
 
 /// Purchases in flight from which on the branches are dealt out to all
 /// writers. Two that have little to do write twice as many transactions, each
@@ -445,10 +445,13 @@ private:
             caf::anon_send(shards, atom::committed_v, notes);
           caf::anon_send(relay, atom::committed_v, notes);
         };
-    for (size_t i = 0; i < how_.writers; ++i)
+    request_intake_options options;
+    for (size_t i = 0; i < how_.writers; ++i) {
+      writing.arriving = std::make_shared<arrivals>();
+      options.arriving.push_back(writing.arriving);
       all_.writers.push_back(detached<transaction_writer_actor>(
         supervised("transaction-writer"), transaction_writer, writing));
-    request_intake_options options;
+    }
     options.writers = all_.writers;
     options.in_flight_max = how_.purchases_in_flight_max;
     options.spread_min = spread_min;

@@ -83,16 +83,17 @@ caf::result<record_result> submit(self_pointer self, purchase_ptr& what) {
   }
   auto& writers = state.options.writers;
   auto spread = state.in_flight.size() >= state.options.spread_min;
-  auto& writer
-    = writers[spread ? writer_of(what->branch_id, writers.size()) : 0];
+  auto at = spread ? writer_of(what->branch_id, writers.size()) : 0;
   auto id = ++state.last_id;
   auto promise = self->make_response_promise<record_result>();
   state.in_flight.emplace(
     id, admitted_purchase{promise, now + state.options.answer_max});
   stats().in_flight.add(1);
-  self->request(writer, caf::infinite, atom::submit_v, std::move(what))
+  self->request(writers[at], caf::infinite, atom::submit_v, std::move(what))
     .then([=](record_result& x) { finish(self, id, std::move(x)); },
           [=](caf::error& err) { finish(self, id, translate(err)); });
+  if (!state.options.arriving.empty())
+    state.options.arriving[at]->add();
   return promise;
 }
 
@@ -156,6 +157,8 @@ request_intake_state::~request_intake_state() {
 request_intake_actor::behavior_type
 request_intake(self_pointer self, request_intake_options options) {
   assert(!options.writers.empty() && options.in_flight_max > 0);
+  assert(options.arriving.empty()
+         || options.arriving.size() == options.writers.size());
   install_handlers(self);
   self->state.options = std::move(options);
   return {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "actors/arrivals.hpp"
 #include "messages/interfaces.hpp"
 #include "messages/limits.hpp"
 
@@ -25,6 +26,10 @@ struct request_intake_options {
   /// Supervisors of TRANSACTION WRITERS. The order counts: a branch belongs to
   /// one of them.
   std::vector<transaction_writer_actor> writers = {};
+
+  /// Where the purchases of each writer are counted, in the same order; empty:
+  /// nobody counts.
+  std::vector<arrivals_ptr> arriving = {};
 
   /// With fewer purchases in flight the first writer gets all. A retry may then
   /// come to another writer than its first attempt: it finds a held lock, and

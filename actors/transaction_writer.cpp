@@ -12,7 +12,6 @@
 #include <cassert>
 #include <set>
 #include <string>
-#include <thread>
 #include <utility>
 
 namespace tillstream {
@@ -36,9 +35,9 @@ constexpr std::string_view log_doubt = "writer-commit-in-doubt";
 constexpr auto retry_wait_first = std::chrono::milliseconds{5};
 constexpr int retry_wait_factor = 4;
 
-/// Purchases of a transaction after which the writer rests. One alone may come
-/// from somebody who sells one after the other; many are a batch already.
-constexpr size_t rest_from = 2;
+/// Purchases of a transaction after which the writer rests. A few may come from
+/// tills that sell one after the other; many are a batch already.
+constexpr size_t rest_from = 3;
 constexpr size_t rest_below = 32;
 
 struct writer_metrics {
@@ -215,6 +214,7 @@ void commit(self_pointer self, pending_list xs) {
   stats().batch_size.observe(purchases.size());
   state.recording = true;
   auto result = state.store->record(purchases);
+  state.arrived = state.options.arriving->count();
   if (result)
     resolve_batch(self, std::move(*result));
   else
@@ -233,7 +233,9 @@ void expire(self_pointer self) {
 /// Commits what is in doubt, what came since the last commit, and what was
 /// held back and is due, in this order and in batches of their own: who waits
 /// for a stuck neighbour must not delay the others. Then rests on its thread:
-/// purchases that come meanwhile wake nobody.
+/// purchases that come meanwhile wake nobody. Tills that wait for their answers
+/// come again at once and no others do, so that the rest is short; tills that
+/// sell as customers come are more than were answered, and it is whole.
 void flush(self_pointer self) {
   auto& state = self->state;
   auto now = self->clock().now();
@@ -248,13 +250,14 @@ void flush(self_pointer self) {
   auto together = state.fresh.size();
   if (state.store.is_open())
     commit(self, std::exchange(state.fresh, {}));
+  auto all_back = state.arrived + together;
   if (state.store.is_open())
     commit(self, take(state.held, all, due));
   if (!state.store.is_open())
     expire(self);
   schedule(self);
   if (together >= rest_from && together < rest_below)
-    std::this_thread::sleep_until(began + state.options.rest);
+    state.options.arriving->await(all_back, began + state.options.rest);
 }
 
 void reopen(self_pointer self) {
@@ -309,7 +312,7 @@ transaction_writer_state::~transaction_writer_state() {
 
 transaction_writer_actor::behavior_type
 transaction_writer(self_pointer self, transaction_writer_options options) {
-  assert(options.open_store && options.batch_max > 0);
+  assert(options.open_store && options.arriving && options.batch_max > 0);
   install_handlers(self);
   auto& state = self->state;
   state.options = std::move(options);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "actors/arrivals.hpp"
 #include "actors/backoff.hpp"
 #include "actors/session.hpp"
 #include "messages/interfaces.hpp"
@@ -34,11 +35,15 @@ struct transaction_writer_options {
   /// Upper bound of one commit.
   size_t batch_max = limits::write_batch_max;
 
-  /// From one small commit's begin to the next one's, while several purchases
-  /// come at a time; 0: at once. Each costs the machine as much as five
-  /// purchases, so under half load it is the many small ones that make sales
-  /// wait (docs/decisions/0016).
+  /// From one small commit's begin to the next one's at most, while several
+  /// purchases come at a time; 0: at once. Each costs the machine as much as
+  /// five purchases, so under half load it is the many small ones that make
+  /// sales wait (docs/decisions/0018).
   std::chrono::microseconds rest{0};
+
+  /// Counts who comes: a rest ends when as many have come as the commit
+  /// answered. Not null.
+  arrivals_ptr arriving = std::make_shared<arrivals>();
 
   /// How long a purchase waits for a key that is held elsewhere, or for its
   /// doubt to be settled.
@@ -94,6 +99,9 @@ struct transaction_writer_state {
   /// not dealt with yet.
   bool recording = false;
 
+  /// Who had come when `batch` was durable and nobody was answered yet.
+  uint64_t arrived = 0;
+
   /// For a later batch: key or receipt are in use elsewhere, or in doubt.
   std::vector<pending_purchase> held;
 
@@ -106,7 +114,8 @@ struct transaction_writer_state {
 /// While one commit blocks, requests gather in the mailbox. The first request
 /// after a commit sends `flush` to the writer itself, which queues behind all
 /// of them; the batch is therefore whatever arrived meanwhile, without a timer.
-/// After a small commit the thread rests (`rest`), with the same effect.
+/// After a small commit the thread rests (`rest`), with the same effect, unless
+/// all those are back whom it answered: then there is nobody to wait for.
 ///
 ///           submit              flush                 answer
 ///   client ────────> fresh ───────────────> batch ───────────────> client

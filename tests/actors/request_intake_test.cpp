@@ -66,7 +66,9 @@ struct fixture : actor_fixture {
     for (auto& log : logs) {
       writers.push_back(sys.spawn(slow_writer, &log));
       options.writers.push_back(writers.back());
+      arriving.push_back(std::make_shared<arrivals>());
     }
+    options.arriving = arriving;
     options.in_flight_max = 4;
     uut = sys.spawn(request_intake, options);
     settle();
@@ -106,6 +108,7 @@ struct fixture : actor_fixture {
   uint64_t keys = 0;
   std::vector<writer_log> logs{3};
   std::vector<transaction_writer_actor> writers;
+  std::vector<arrivals_ptr> arriving;
   request_intake_actor uut;
 };
 
@@ -118,6 +121,16 @@ BOOST_AUTO_TEST_CASE(what_a_writer_answers_is_passed_on) {
   BOOST_TEST(a->count == 0u);
   let_writers_answer();
   BOOST_TEST(recorded(a));
+}
+
+BOOST_AUTO_TEST_CASE(each_writers_purchases_are_counted) {
+  for (auto branch : {"b1", "b2", "b1"})
+    submit(branch);
+  std::vector<uint64_t> expected(writers.size());
+  for (auto branch : {"b1", "b2", "b1"})
+    ++expected[writer_of(branch, writers.size())];
+  for (size_t i = 0; i < writers.size(); ++i)
+    BOOST_TEST(arriving[i]->count() == expected[i]);
 }
 
 BOOST_AUTO_TEST_CASE(beyond_the_limit_purchases_are_refused_at_once) {

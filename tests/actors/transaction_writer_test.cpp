@@ -10,7 +10,9 @@
 
 #include <caf/send.hpp>
 
+#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace tillstream;
@@ -118,8 +120,42 @@ BOOST_AUTO_TEST_CASE(after_a_commit_of_several_the_writer_rests) {
   options.rest = 50ms;
   start();
   auto began = std::chrono::steady_clock::now();
-  submit(1);
-  submit(2);
+  for (uint64_t key = 1; key <= 3; ++key)
+    submit(key);
+  settle();
+  BOOST_TEST((std::chrono::steady_clock::now() - began >= options.rest));
+}
+
+BOOST_AUTO_TEST_CASE(a_rest_ends_when_all_who_were_answered_are_back) {
+  options.rest = 60s;
+  std::thread tills;
+  options.on_committed = [&](const notes_ptr& notes) {
+    // They hear of it now; the writer has yet to sleep.
+    if (!tills.joinable())
+      tills = std::thread{[this, back = notes->size()] {
+        for (size_t i = 0; i < back; ++i)
+          options.arriving->add();
+      }};
+  };
+  start();
+  auto began = std::chrono::steady_clock::now();
+  for (uint64_t key = 1; key <= 3; ++key)
+    submit(key);
+  settle();
+  tills.join();
+  BOOST_TEST((std::chrono::steady_clock::now() - began < options.rest));
+}
+
+BOOST_AUTO_TEST_CASE(who_came_during_the_commit_does_not_end_a_rest) {
+  options.rest = 50ms;
+  db.on_record = [&] {
+    for (int i = 0; i < 3; ++i)
+      options.arriving->add();
+  };
+  start();
+  auto began = std::chrono::steady_clock::now();
+  for (uint64_t key = 1; key <= 3; ++key)
+    submit(key);
   settle();
   BOOST_TEST((std::chrono::steady_clock::now() - began >= options.rest));
 }

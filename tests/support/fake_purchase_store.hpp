@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -42,6 +43,9 @@ struct fake_database {
   /// Faults of the next calls, in order.
   std::deque<store_fault> faults;
 
+  /// Called while a batch is written.
+  std::function<void()> on_record = nullptr;
+
   /// Keys that a session elsewhere holds.
   std::set<uuid> held;
 
@@ -67,6 +71,8 @@ public:
   caf::expected<storage::record_batch_result>
   record(const std::vector<purchase_ptr>& batch) override {
     note(batch);
+    if (db_.on_record)
+      db_.on_record();
     auto fault = take_fault();
     if (fault == store_fault::unavailable)
       return caf::make_error(errc::unavailable, "fake");
