@@ -20,7 +20,7 @@ class arrivals {
 public:
   using time_point = std::chrono::steady_clock::time_point;
 
-  /// One more, which is in the writer's mailbox already.
+  /// One more, which was sent before: who wakes up is to find it.
   void add() {
     auto count = count_.fetch_add(1) + 1;
     if (count < wanted_.load())

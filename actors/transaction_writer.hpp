@@ -99,7 +99,7 @@ struct transaction_writer_state {
   /// not dealt with yet.
   bool recording = false;
 
-  /// Who had come when `batch` was durable and nobody was answered yet.
+  /// How many had come when `batch` was durable and nobody was answered yet.
   uint64_t arrived = 0;
 
   /// For a later batch: key or receipt are in use elsewhere, or in doubt.
