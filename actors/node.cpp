@@ -448,11 +448,10 @@ private:
     request_intake_options options;
     for (size_t i = 0; i < how_.writers; ++i) {
       writing.arriving = std::make_shared<arrivals>();
-      options.arriving.push_back(writing.arriving);
       all_.writers.push_back(detached<transaction_writer_actor>(
         supervised("transaction-writer"), transaction_writer, writing));
+      options.writers.push_back({all_.writers.back(), writing.arriving});
     }
-    options.writers = all_.writers;
     options.in_flight_max = how_.purchases_in_flight_max;
     options.spread_min = spread_min;
     all_.intake = cooperative<request_intake_actor>(

@@ -83,17 +83,17 @@ caf::result<record_result> submit(self_pointer self, purchase_ptr& what) {
   }
   auto& writers = state.options.writers;
   auto spread = state.in_flight.size() >= state.options.spread_min;
-  auto at = spread ? writer_of(what->branch_id, writers.size()) : 0;
+  auto& writer
+    = writers[spread ? writer_of(what->branch_id, writers.size()) : 0];
   auto id = ++state.last_id;
   auto promise = self->make_response_promise<record_result>();
   state.in_flight.emplace(
     id, admitted_purchase{promise, now + state.options.answer_max});
   stats().in_flight.add(1);
-  self->request(writers[at], caf::infinite, atom::submit_v, std::move(what))
+  self->request(writer.handle, caf::infinite, atom::submit_v, std::move(what))
     .then([=](record_result& x) { finish(self, id, std::move(x)); },
           [=](caf::error& err) { finish(self, id, translate(err)); });
-  if (!state.options.arriving.empty())
-    state.options.arriving[at]->add();
+  writer.arriving->add();
   return promise;
 }
 
@@ -120,7 +120,7 @@ caf::result<readiness> ask_writers(self_pointer self) {
   state.questions.emplace(
     id, ready_question{promise, state.options.writers.size()});
   for (auto& writer : state.options.writers)
-    self->request(writer, writer_ready_max, atom::ready_v)
+    self->request(writer.handle, writer_ready_max, atom::ready_v)
       .then(
         [=](readiness& x) {
           note_ready(self, id, x.ready, std::move(x.reason));
@@ -157,8 +157,6 @@ request_intake_state::~request_intake_state() {
 request_intake_actor::behavior_type
 request_intake(self_pointer self, request_intake_options options) {
   assert(!options.writers.empty() && options.in_flight_max > 0);
-  assert(options.arriving.empty()
-         || options.arriving.size() == options.writers.size());
   install_handlers(self);
   self->state.options = std::move(options);
   return {

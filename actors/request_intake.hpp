@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -21,15 +22,17 @@
 
 namespace tillstream {
 
+/// A TRANSACTION WRITER, or its supervisor, and where its purchases are
+/// counted.
+struct counted_writer {
+  transaction_writer_actor handle;
+  arrivals_ptr arriving = std::make_shared<arrivals>();
+};
+
 /// Tuning of REQUEST INTAKE.
 struct request_intake_options {
-  /// Supervisors of TRANSACTION WRITERS. The order counts: a branch belongs to
-  /// one of them.
-  std::vector<transaction_writer_actor> writers = {};
-
-  /// Where the purchases of each writer are counted, in the same order; empty:
-  /// nobody counts.
-  std::vector<arrivals_ptr> arriving = {};
+  /// The order counts: a branch belongs to one of them.
+  std::vector<counted_writer> writers = {};
 
   /// With fewer purchases in flight the first writer gets all. A retry may then
   /// come to another writer than its first attempt: it finds a held lock, and

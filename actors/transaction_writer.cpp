@@ -201,10 +201,11 @@ void resolve_batch(self_pointer self, storage::record_batch_result result) {
 }
 
 /// Runs one batch. @pre the session is open
-void commit(self_pointer self, pending_list xs) {
+/// @returns how many had come when it was durable and nobody was answered yet.
+uint64_t commit(self_pointer self, pending_list xs) {
   auto& state = self->state;
   if (xs.empty())
-    return;
+    return 0;
   assert(state.batch.empty() && xs.size() <= state.options.batch_max);
   state.batch = std::move(xs);
   fault_point("transaction-writer.batch");
@@ -214,11 +215,12 @@ void commit(self_pointer self, pending_list xs) {
   stats().batch_size.observe(purchases.size());
   state.recording = true;
   auto result = state.store->record(purchases);
-  state.arrived = state.options.arriving->count();
+  auto arrived = state.options.arriving->count();
   if (result)
     resolve_batch(self, std::move(*result));
   else
     lose_session(self, result.error());
+  return arrived;
 }
 
 /// Answers those in doubt who waited long enough for a session.
@@ -248,9 +250,9 @@ void flush(self_pointer self) {
     commit(self, take(state.held, all, doubtful));
   auto began = std::chrono::steady_clock::now();
   auto together = state.fresh.size();
+  uint64_t all_back = together;
   if (state.store.is_open())
-    commit(self, std::exchange(state.fresh, {}));
-  auto all_back = state.arrived + together;
+    all_back += commit(self, std::exchange(state.fresh, {}));
   if (state.store.is_open())
     commit(self, take(state.held, all, due));
   if (!state.store.is_open())

@@ -99,9 +99,6 @@ struct transaction_writer_state {
   /// not dealt with yet.
   bool recording = false;
 
-  /// How many had come when `batch` was durable and nobody was answered yet.
-  uint64_t arrived = 0;
-
   /// For a later batch: key or receipt are in use elsewhere, or in doubt.
   std::vector<pending_purchase> held;
 

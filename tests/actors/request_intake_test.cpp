@@ -65,10 +65,9 @@ struct fixture : actor_fixture {
     request_intake_options options;
     for (auto& log : logs) {
       writers.push_back(sys.spawn(slow_writer, &log));
-      options.writers.push_back(writers.back());
       arriving.push_back(std::make_shared<arrivals>());
+      options.writers.push_back({writers.back(), arriving.back()});
     }
-    options.arriving = arriving;
     options.in_flight_max = 4;
     uut = sys.spawn(request_intake, options);
     settle();
@@ -124,11 +123,11 @@ BOOST_AUTO_TEST_CASE(what_a_writer_answers_is_passed_on) {
 }
 
 BOOST_AUTO_TEST_CASE(each_writers_purchases_are_counted) {
-  for (auto branch : {"b1", "b2", "b1"})
-    submit(branch);
   std::vector<uint64_t> expected(writers.size());
-  for (auto branch : {"b1", "b2", "b1"})
+  for (auto branch : {"b1", "b2", "b1"}) {
+    submit(branch);
     ++expected[writer_of(branch, writers.size())];
+  }
   for (size_t i = 0; i < writers.size(); ++i)
     BOOST_TEST(arriving[i]->count() == expected[i]);
 }

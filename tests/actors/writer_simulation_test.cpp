@@ -36,7 +36,7 @@ struct simulation : actor_fixture {
   explicit simulation(unsigned seed) : prng(seed) {
     request_intake_options options;
     for (int i = 0; i < 2; ++i)
-      options.writers.push_back(spawn_writer(i));
+      options.writers.push_back({spawn_writer(i)});
     options.in_flight_max = 6;
     supervisor_options how;
     how.name = "request-intake";
@@ -47,9 +47,9 @@ struct simulation : actor_fixture {
         return parent->spawn(request_intake, options);
       });
     supervisors.push_back(
-      caf::actor_cast<caf::strong_actor_ptr>(options.writers[0]));
+      caf::actor_cast<caf::strong_actor_ptr>(options.writers[0].handle));
     supervisors.push_back(
-      caf::actor_cast<caf::strong_actor_ptr>(options.writers[1]));
+      caf::actor_cast<caf::strong_actor_ptr>(options.writers[1].handle));
   }
 
   ~simulation() {
