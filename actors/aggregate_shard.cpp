@@ -286,14 +286,14 @@ void sync_failed(self_pointer self) {
 void take_notes(self_pointer self, const notes_ptr& notes) {
   auto& state = self->state;
   state.notes = *notes;
-  state.notes_next.reset();
-  if (notes->size() >= state.options.notes_max) {
-    auto by_time = [](const auto& x, const auto& y) {
-      return x.recorded_at < y.recorded_at;
-    };
-    state.notes_next
-      = std::max_element(notes->begin(), notes->end(), by_time)->recorded_at;
-  }
+  state.notes_rest.reset();
+  // What was made later may have a lower number than some of these, but not
+  // than all: that would be a batch larger than the limit.
+  if (notes->size() >= state.options.notes_max)
+    state.notes_rest
+      = {std::ranges::max_element(*notes, {}, &outbox_note::recorded_at)
+           ->recorded_at,
+         std::ranges::min_element(*notes, {}, &outbox_note::seq)->seq};
   state.sync_at = sync::checking;
   go_on(self);
 }
@@ -334,7 +334,7 @@ void end_sync(self_pointer self, const std::vector<uuid>& known) {
     else if (state.pending.is_pending(x.event_id))
       state.pending.apply(x.event_id, x.seq);
   }
-  state.pending.refill(rest, state.notes_next);
+  state.pending.refill(rest, state.notes_rest);
   state.sync_at = sync::done;
   state.synced = true;
   state.sync_wait->reset();

@@ -181,7 +181,7 @@ struct aggregate_shard_state {
   bool synced = false;
   /// Read from the outbox, to be compared with the event log.
   std::vector<outbox_note> notes;
-  std::optional<timestamp> notes_next;
+  std::optional<backlog::rest> notes_rest;
   time_point reconciled_at;
   bool reconcile_due = false;
 

@@ -87,11 +87,17 @@ std::optional<timestamp> backlog::oldest() const {
 }
 
 std::optional<int64_t> backlog::lowest_seq() const {
+  // Numbers are not in the order of time: none of the three is always first.
+  std::optional<int64_t> result;
+  auto consider
+    = [&](int64_t seq) { result = result ? std::min(*result, seq) : seq; };
   if (!seqs_.empty())
-    return *seqs_.begin();
+    consider(*seqs_.begin());
   if (counted_only_ > 0)
-    return first_counted_only_;
-  return std::nullopt;
+    consider(first_counted_only_);
+  if (rest_)
+    consider(rest_->lowest_seq);
+  return result;
 }
 
 void backlog::begin_refill() {
@@ -100,18 +106,21 @@ void backlog::begin_refill() {
 }
 
 void backlog::refill(const std::vector<outbox_note>& notes,
-                     std::optional<timestamp> next) {
+                     std::optional<rest> next) {
   auto arrivals = std::exchange(arrivals_, {});
   // Too many came meanwhile to be held: they are in the outbox.
   if (!next && arrivals.size() >= bounds_.ids_max)
-    next = arrivals.front().recorded_at;
+    next = rest{arrivals.front().recorded_at,
+                std::ranges::min_element(arrivals, {}, &outbox_note::seq)->seq};
   refilling_ = false;
+  rest_ = next;
   unread_.reset();
   counted_only_ = 0;
   for (const auto& note : notes)
     add(note);
   if (next)
-    unread_ = unread_ ? std::min(*unread_, *next) : *next;
+    unread_
+      = unread_ ? std::min(*unread_, next->recorded_at) : next->recorded_at;
   // What was read may be counted only, so that `add` would not know it again.
   std::unordered_set<uuid> read;
   for (const auto& note : notes)

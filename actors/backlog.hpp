@@ -56,8 +56,7 @@ public:
   /// When the oldest pending event was recorded; nothing if none is.
   std::optional<timestamp> oldest() const;
 
-  /// The smallest `outbox_seq` of the pending; nothing if none is, or if it
-  /// can't be told.
+  /// No pending event has a smaller `outbox_seq`; nothing if none is pending.
   std::optional<int64_t> lowest_seq() const;
 
   bool is_pending(const uuid& event_id) const {
@@ -97,12 +96,19 @@ public:
   /// missing in what it gives.
   void begin_refill();
 
+  /// Where the outbox is to be read on.
+  struct rest {
+    /// When the first of the rest was recorded, at the earliest.
+    timestamp recorded_at;
+    /// None of the rest has a smaller `outbox_seq`.
+    int64_t lowest_seq = 0;
+  };
+
   /// Takes what the outbox has from `unread` on, without what is applied
   /// already.
-  /// @param next Where to read on; nothing when all was read. Until then
-  ///             `count` is a lower bound.
-  void
-  refill(const std::vector<outbox_note>& notes, std::optional<timestamp> next);
+  /// @param next Nothing when all was read. Until then `count` is a lower
+  ///             bound.
+  void refill(const std::vector<outbox_note>& notes, std::optional<rest> next);
 
   /// The ids of the `count` oldest.
   std::vector<uuid> oldest_ids(size_t count) const;
@@ -125,6 +131,8 @@ private:
   int64_t counted_only_ = 0;
   int64_t first_counted_only_ = 0;
   std::optional<timestamp> unread_;
+  /// What the outbox may have beyond what was read, counted or not.
+  std::optional<rest> rest_;
   /// Came while the outbox was being read, and were counted only.
   std::vector<outbox_note> arrivals_;
   bool refilling_ = false;

@@ -73,9 +73,10 @@ public:
   virtual caf::expected<int64_t>
   republish(const std::string& branch_id, int64_t after_seq) = 0;
 
-  /// Events of a branch that were committed at or after `since`, as notes
-  /// without payload, in order of `seq`, at most `limit`. A shard that starts
-  /// compares them with the event log to learn what is pending.
+  /// Events of a branch that were committed at or after `since` and that the
+  /// outbox still has, as notes without payload and round, by the time they
+  /// were made, at most `limit`. A shard that starts compares them with the
+  /// event log to learn what is pending.
   virtual caf::expected<std::vector<outbox_note>>
   recent(const std::string& branch_id, timestamp since, size_t limit) = 0;
 

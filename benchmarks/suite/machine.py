@@ -305,11 +305,11 @@ def load(node, keys, **flags):
     return json.loads(run(command))
 
 
-def wait_for(what, condition, patience):
+def wait_for(what, condition, patience, pace=0.02):
     """Polls until `condition()` is true. @returns the seconds it took"""
     began = time.monotonic()
     while not condition():
         if time.monotonic() - began > patience:
             raise Failure(f"waited {patience} s for: {what}")
-        time.sleep(0.02)
+        time.sleep(pace)
     return time.monotonic() - began

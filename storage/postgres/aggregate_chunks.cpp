@@ -2,6 +2,7 @@
 
 #include "messages/limits.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -80,10 +81,14 @@ constexpr statement by_revenue_sql{"chunk_by_revenue", R"(
    ORDER BY revenue_sum DESC, purchases_count DESC, customer_id
    LIMIT $2)"};
 
+// The planner looks at each id of an array that it is given, for 20,000 of them
+// longer than it takes to find them; one that a query makes it takes as it is.
+// The bounds let it skip partitions.
 constexpr statement known_events_sql{"chunk_known_events", R"(
   SELECT event_id, branch_id
     FROM analytics_event_log
-   WHERE event_id = ANY ($1::uuid[])
+   WHERE event_id = ANY (ARRAY(SELECT unnest($1::uuid[])))
+     AND event_id BETWEEN $3 AND $4
      AND ($2 = '' OR branch_id = $2))"};
 
 constexpr statement subset_customers_sql{"chunk_subset_customers", R"(
@@ -182,8 +187,11 @@ void read_loyal(session& from, const chunk_request& request, chunk& to) {
 }
 
 void read_known_events(session& from, const chunk_request& request, chunk& to) {
+  if (request.event_ids.empty())
+    return;
+  auto [low, high] = std::ranges::minmax_element(request.event_ids);
   auto rows = from.exec(known_events_sql, to_array(request.event_ids),
-                        request.branch_id);
+                        request.branch_id, *low, *high);
   for (const auto& row : rows) {
     to.known_events.push_back(as_uuid(row[0]));
     to.known_branches.push_back(as_text(row[1]));

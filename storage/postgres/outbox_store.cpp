@@ -83,17 +83,22 @@ constexpr statement publish_again{"publish_outbox_again", R"(
   SET status = 'NEW', sent_at = NULL, publish_round = publish_round + 1
   WHERE branch_id = $1 AND seq > $2 AND status = 'SENT')"};
 
-// In two steps, lest the server walk all branches in the order of `seq`.
+constexpr statement oldest_event{"oldest_outbox_event", R"(
+  SELECT event_id
+  FROM outbox_events
+  WHERE branch_id = $1
+  ORDER BY event_id
+  LIMIT 1)"};
+
+// From the purchases, of which each was written with its event: a quarter of
+// the pages, and after a start each page costs more than all rows in it. In the
+// order of the primary key, so that the server stops at the limit.
 constexpr statement recent_notes{"recent_outbox", R"(
-  WITH of_branch AS MATERIALIZED (
-    SELECT branch_id, seq, event_id, created_at, publish_round
-    FROM outbox_events
-    WHERE branch_id = $1 AND event_id >= $2 AND created_at >= $3::timestamptz)
-  SELECT branch_id, seq, event_id,
-         (extract(epoch FROM created_at) * 1000)::bigint AS created_at,
-         publish_round
-  FROM of_branch
-  ORDER BY seq
+  SELECT outbox_seq, event_id,
+         (extract(epoch FROM recorded_at) * 1000)::bigint AS recorded_at
+  FROM purchases
+  WHERE branch_id = $1 AND purchase_id >= $2 AND recorded_at >= $3::timestamptz
+  ORDER BY purchase_id
   LIMIT $4)"};
 
 constexpr statement select_sent_age{"select_outbox_sent_age", R"(
@@ -115,22 +120,16 @@ constexpr const char* begin_long
 
 // -- rows ---------------------------------------------------------------------
 
-outbox_note read_note(const pqxx::row& row) {
-  outbox_note result;
-  result.branch_id = as_text(row["branch_id"]);
-  result.seq = as_int(row["seq"]);
-  result.event_id = as_uuid(row["event_id"]);
-  result.recorded_at = as_timestamp(row["created_at"]);
-  result.publish_round = static_cast<int>(as_int(row["publish_round"]));
-  return result;
-}
-
 std::vector<outbox_note> read_notes(const pqxx::result& rows) {
   std::vector<outbox_note> result;
   for (auto row : rows) {
-    result.push_back(read_note(row));
-    result.back().payload
-      = std::make_shared<const std::string>(as_text(row["payload"]));
+    auto& note = result.emplace_back();
+    note.branch_id = as_text(row["branch_id"]);
+    note.seq = as_int(row["seq"]);
+    note.event_id = as_uuid(row["event_id"]);
+    note.recorded_at = as_timestamp(row["created_at"]);
+    note.publish_round = static_cast<int>(as_int(row["publish_round"]));
+    note.payload = std::make_shared<const std::string>(as_text(row["payload"]));
   }
   return result;
 }
@@ -296,10 +295,20 @@ caf::expected<std::vector<outbox_note>>
 postgres_outbox_store::recent(const std::string& branch_id, timestamp since,
                               size_t limit) {
   return guarded(*db_, [&]() -> caf::expected<std::vector<outbox_note>> {
-    auto first = uuid7_floor(std::max(since, timestamp{}));
     std::vector<outbox_note> result;
-    for (auto row : db_->exec(recent_notes, branch_id, first, since, limit))
-      result.push_back(read_note(row));
+    // Purchases are kept, their events are not.
+    auto oldest = db_->exec(oldest_event, branch_id);
+    if (oldest.empty())
+      return result;
+    auto from = std::max(since, uuid7_time(as_uuid(oldest[0][0])));
+    for (auto row :
+         db_->exec(recent_notes, branch_id, uuid7_floor(from), from, limit)) {
+      auto& note = result.emplace_back();
+      note.branch_id = branch_id;
+      note.seq = as_int(row[0]);
+      note.event_id = as_uuid(row[1]);
+      note.recorded_at = as_timestamp(row[2]);
+    }
     return result;
   });
 }

@@ -89,6 +89,7 @@ BOOST_AUTO_TEST_CASE(beyond_the_bound_events_are_counted_and_read_later) {
   for (int64_t i = 1; i <= 10; ++i)
     pending.add(note(i));
   BOOST_TEST(pending.count() == 10);
+  BOOST_TEST(*pending.lowest_seq() == 1);
   BOOST_TEST((pending.unread() == from_ms(5)));
   BOOST_TEST(!pending.has_room());
   for (int64_t i = 1; i <= 3; ++i)
@@ -98,13 +99,16 @@ BOOST_AUTO_TEST_CASE(beyond_the_bound_events_are_counted_and_read_later) {
   // One more comes while the outbox is read: it is in the answer or not.
   pending.begin_refill();
   pending.add(note(11));
-  pending.refill({note(5), note(6)}, from_ms(6));
+  pending.refill({note(5), note(6)}, backlog::rest{from_ms(6), 3});
   BOOST_TEST(pending.unread().has_value());
+  // One of the rest may be numbered before all that is held.
+  BOOST_TEST(*pending.lowest_seq() == 3);
   pending.begin_refill();
   apply(pending, 4);
   apply(pending, 5);
   pending.refill({note(6), note(7), note(8), note(9), note(10), note(11)},
                  std::nullopt);
+  BOOST_TEST(*pending.lowest_seq() == 6);
   BOOST_TEST(pending.count() == 6);
   for (int64_t i = 6; i <= 11; ++i)
     apply(pending, i);

@@ -162,6 +162,44 @@ BOOST_FIXTURE_TEST_CASE(recent_events_are_those_of_the_branch_since_then,
   BOOST_TEST(must(outbox->recent("branch-1", timestamp{}, 100)).size() == 7u);
 }
 
+BOOST_FIXTURE_TEST_CASE(recent_events_come_by_age_and_no_more_is_read,
+                        fixture) {
+  sell(100, "branch-2");
+  auto sold = sell(400);
+  // The last was made first: its writer waited between making and numbering.
+  psql->run("UPDATE purchases SET outbox_seq = outbox_seq + 1000 WHERE "
+            "purchase_id = (SELECT purchase_id FROM purchases WHERE "
+            "branch_id = 'branch-1' ORDER BY 1 LIMIT 1)");
+  auto found = must(outbox->recent("branch-1", timestamp{}, 5));
+  BOOST_REQUIRE(found.size() == 5u);
+  BOOST_TEST(std::ranges::is_sorted(found, {}, &outbox_note::recorded_at));
+  BOOST_TEST(found[0].seq > 1000);
+  outbox.reset();
+  auto rows_read = [&] {
+    return number(*psql, "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes "
+                         "WHERE indexrelname = 'purchases_pkey'");
+  };
+  BOOST_TEST(eventually([&] { return rows_read() > 0; }));
+  BOOST_TEST(rows_read() < 50);
+}
+
+BOOST_FIXTURE_TEST_CASE(events_that_the_outbox_has_no_more_are_not_recent,
+                        fixture) {
+  auto old = sell(3);
+  BOOST_REQUIRE(eventually([&] {
+    return number(*psql, "SELECT floor(extract(epoch FROM clock_timestamp()) * "
+                         "1000)::bigint")
+           > to_ms(old[0].recorded_at);
+  }));
+  auto fresh = sell(2);
+  psql->run(
+    fmt::format("DELETE FROM outbox_events WHERE seq < {}", fresh[0].seq));
+  auto found = must(outbox->recent("branch-1", timestamp{}, 100));
+  BOOST_TEST(seqs(found) == seqs(fresh), boost::test_tools::per_element());
+  psql->run("DELETE FROM outbox_events");
+  BOOST_TEST(must(outbox->recent("branch-1", timestamp{}, 100)).empty());
+}
+
 // -- marking ------------------------------------------------------------------
 
 BOOST_FIXTURE_TEST_CASE(a_row_is_marked_once, fixture) {
