@@ -134,6 +134,13 @@ std::vector<outbox_note> read_notes(const pqxx::result& rows) {
   return result;
 }
 
+/// The smallest id with the time of `x`, whose version is not looked at.
+uuid floor_of(uuid x) {
+  constexpr size_t time_bytes = 6;
+  std::fill(x.bytes.begin() + time_bytes, x.bytes.end(), uint8_t{0});
+  return x;
+}
+
 // -- the store ----------------------------------------------------------------
 
 class postgres_outbox_store : public outbox_store {
@@ -300,9 +307,9 @@ postgres_outbox_store::recent(const std::string& branch_id, timestamp since,
     auto oldest = db_->exec(oldest_event, branch_id);
     if (oldest.empty())
       return result;
-    auto from = std::max(since, uuid7_time(as_uuid(oldest[0][0])));
-    for (auto row :
-         db_->exec(recent_notes, branch_id, uuid7_floor(from), from, limit)) {
+    auto from = std::max(uuid7_floor(std::max(since, timestamp{})),
+                         floor_of(as_uuid(oldest[0][0])));
+    for (auto row : db_->exec(recent_notes, branch_id, from, since, limit)) {
       auto& note = result.emplace_back();
       note.branch_id = branch_id;
       note.seq = as_int(row[0]);

@@ -196,6 +196,11 @@ BOOST_FIXTURE_TEST_CASE(events_that_the_outbox_has_no_more_are_not_recent,
     fmt::format("DELETE FROM outbox_events WHERE seq < {}", fresh[0].seq));
   auto found = must(outbox->recent("branch-1", timestamp{}, 100));
   BOOST_TEST(seqs(found) == seqs(fresh), boost::test_tools::per_element());
+  // An id that none of us made: only its time counts.
+  psql->run("INSERT INTO outbox_events SELECT branch_id, "
+            "overlay(event_id::text placing '0000' from 20)::uuid, "
+            "purchase_id, seq, created_at, payload FROM outbox_events LIMIT 1");
+  BOOST_TEST(must(outbox->recent("branch-1", timestamp{}, 100)).size() == 2u);
   psql->run("DELETE FROM outbox_events");
   BOOST_TEST(must(outbox->recent("branch-1", timestamp{}, 100)).empty());
 }
