@@ -288,7 +288,7 @@ void take_notes(self_pointer self, const notes_ptr& notes) {
   state.notes = *notes;
   state.notes_rest.reset();
   // What was made later may have a lower number than some of these, but not
-  // than all: that would be a batch larger than the limit.
+  // than all: their batches would all have stood still at once.
   if (notes->size() >= state.options.notes_max)
     state.notes_rest
       = {std::ranges::max_element(*notes, {}, &outbox_note::recorded_at)

@@ -71,8 +71,8 @@ struct aggregate_shard_options {
 
   backlog_limits pending = {};
 
-  /// Notes that the PURCHASE READER gives at most; that many mean that there
-  /// may be more.
+  /// Notes that `purchases` gives at most; that many mean that there may be
+  /// more.
   size_t notes_max = limits::backlog_ids_max;
 
   /// Seeds the backoff's jitter.

@@ -91,9 +91,9 @@ caf::timespan time_left(self_pointer self, const table_answerer_state::job& x) {
 
 /// Sends a request for a job; what comes when the job is over is dropped.
 template <class Result, class Handle, class F, class OnError, class... Args>
-void request(self_pointer self, const job_ptr& x, const Handle& whom, F f,
-             OnError on_error, Args... args) {
-  self->request(whom, time_left(self, *x), args...)
+void request(self_pointer self, const job_ptr& x, caf::timespan patience,
+             const Handle& whom, F f, OnError on_error, Args... args) {
+  self->request(whom, patience, args...)
     .then(
       [x, f](const Result& result) {
         if (!x->done)
@@ -127,7 +127,7 @@ void check_log(self_pointer self, const job_ptr& x) {
   for (const auto& note : x->notes)
     what.event_ids.push_back(note.event_id);
   request<chunk_ptr>(
-    self, x, self->state.options.reader,
+    self, x, time_left(self, *x), self->state.options.reader,
     [self, x](const chunk_ptr& log) {
       if (log->apply_no == x->memory->cursor().apply_no)
         answer(self, x,
@@ -144,8 +144,10 @@ void check_log(self_pointer self, const job_ptr& x) {
 
 void read_outbox(self_pointer self, const job_ptr& x) {
   auto since = x->memory->cursor().recorded_at - limits::backlog_margin;
+  // With half of the time: one who reads for all branches may have much to do,
+  // and an answer without the lag must still come.
   request<notes_ptr>(
-    self, x, self->state.options.purchases,
+    self, x, time_left(self, *x) / 2, self->state.options.purchases,
     [self, x](const notes_ptr& notes) {
       x->notes = *notes;
       if (x->notes.empty())
@@ -167,7 +169,7 @@ void read_pieces(self_pointer self, const job_ptr& x) {
   }
   missing->branch_id = x->branch_id;
   request<chunk_ptr>(
-    self, x, self->state.options.reader,
+    self, x, time_left(self, *x), self->state.options.reader,
     [self, x, what = *missing](const chunk_ptr& piece) {
       if (x->memory->add(what, *piece))
         read_pieces(self, x);
@@ -190,7 +192,7 @@ void load(self_pointer self, const job_ptr& x) {
   x->read_at = options.view->now();
   x->memory.emplace(x->branch_id, *clock, limits::shard_chunk_rows_max);
   request<branch_state_ptr>(
-    self, x, options.reader,
+    self, x, time_left(self, *x), options.reader,
     [self, x](const branch_state_ptr& state) {
       x->memory->reset(*state);
       read_pieces(self, x);

@@ -81,15 +81,15 @@ constexpr statement by_revenue_sql{"chunk_by_revenue", R"(
    ORDER BY revenue_sum DESC, purchases_count DESC, customer_id
    LIMIT $2)"};
 
-// The planner looks at each id of an array that it is given, for 20,000 of them
-// longer than it takes to find them; one that a query makes it takes as it is.
-// The bounds let it skip partitions.
+// A join, as the planner looks at each id of `= ANY`, for 20,000 of them longer
+// than it takes to find them. The bounds let it skip partitions.
 constexpr statement known_events_sql{"chunk_known_events", R"(
-  SELECT event_id, branch_id
-    FROM analytics_event_log
-   WHERE event_id = ANY (ARRAY(SELECT unnest($1::uuid[])))
-     AND event_id BETWEEN $3 AND $4
-     AND ($2 = '' OR branch_id = $2))"};
+  SELECT log.event_id, log.branch_id
+    FROM unnest($1::uuid[]) AS asked (event_id)
+    JOIN analytics_event_log log
+      ON log.event_id = asked.event_id
+     AND log.event_id BETWEEN $3 AND $4
+   WHERE $2 = '' OR log.branch_id = $2)"};
 
 constexpr statement subset_customers_sql{"chunk_subset_customers", R"(
   SELECT c.day, count(DISTINCT c.customer_id)

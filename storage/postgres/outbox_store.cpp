@@ -84,14 +84,14 @@ constexpr statement publish_again{"publish_outbox_again", R"(
   WHERE branch_id = $1 AND seq > $2 AND status = 'SENT')"};
 
 constexpr statement oldest_event{"oldest_outbox_event", R"(
-  SELECT event_id
+  SELECT purchase_id
   FROM outbox_events
-  WHERE branch_id = $1
+  WHERE branch_id = $1 AND event_id >= $2
   ORDER BY event_id
   LIMIT 1)"};
 
-// From the purchases, of which each was written with its event: a quarter of
-// the pages, and after a start each page costs more than all rows in it. In the
+// From the purchases, of which each was written with its event: a third of the
+// pages, and after a start each page costs more than all rows in it. In the
 // order of the primary key, so that the server stops at the limit.
 constexpr statement recent_notes{"recent_outbox", R"(
   SELECT outbox_seq, event_id,
@@ -304,11 +304,11 @@ postgres_outbox_store::recent(const std::string& branch_id, timestamp since,
   return guarded(*db_, [&]() -> caf::expected<std::vector<outbox_note>> {
     std::vector<outbox_note> result;
     // Purchases are kept, their events are not.
-    auto oldest = db_->exec(oldest_event, branch_id);
+    auto from = uuid7_floor(std::max(since, timestamp{}));
+    auto oldest = db_->exec(oldest_event, branch_id, from);
     if (oldest.empty())
       return result;
-    auto from = std::max(uuid7_floor(std::max(since, timestamp{})),
-                         floor_of(as_uuid(oldest[0][0])));
+    from = std::max(from, floor_of(as_uuid(oldest[0][0])));
     for (auto row : db_->exec(recent_notes, branch_id, from, since, limit)) {
       auto& note = result.emplace_back();
       note.branch_id = branch_id;

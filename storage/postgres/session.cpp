@@ -59,7 +59,8 @@ std::string session_settings(const session_options& options) {
   if (options.pinned_plans)
     result += "; SET plan_cache_mode = force_generic_plan; "
               "SET enable_seqscan = off; SET enable_hashjoin = off; "
-              "SET enable_mergejoin = off";
+              "SET enable_mergejoin = off; "
+              "SET max_parallel_workers_per_gather = 0";
   return result;
 }
 

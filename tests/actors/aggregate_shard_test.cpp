@@ -56,6 +56,7 @@ struct fixture : tests::actor_fixture {
     options.now = [this] { return now; };
     options.fetch_max = 8;
     options.notes_max = outbox->page;
+    options.pending = pending;
     options.seed = 1;
     options.gather = gather;
     options.gather_max = 3;
@@ -164,6 +165,7 @@ struct fixture : tests::actor_fixture {
   aggregate_shard_actor shard;
   uint64_t consumer_seq = 0;
   caf::timespan gather{0};
+  backlog_limits pending;
 };
 
 } // namespace
@@ -603,6 +605,29 @@ BOOST_AUTO_TEST_CASE(a_stream_that_came_back_shorter_is_noticed_while_idle) {
   consumer_seq = 0;
   deliver({test::message_of(a, 1, 1), test::message_of(c, 2, 2)});
   check_applied({a, b, c});
+}
+
+BOOST_AUTO_TEST_CASE(what_is_published_again_begins_below_what_is_unread) {
+  outbox->page = 3;
+  outbox->down = true;
+  pending.ids_max = 3; // No room for a second page.
+  start();
+  auto a = make(), b = make(), c = make(), unread = make(), last = make();
+  a.outbox_seq = 10;
+  b.outbox_seq = 7;
+  c.outbox_seq = 12;
+  unread.outbox_seq = 8;
+  last.outbox_seq = 20;
+  deliver({b});
+  deliver({last});
+  outbox->notes = *test::notes_of({a, b, c, unread});
+  outbox->down = false;
+  advance_in_steps(5s, 500ms);
+  stream->state.incarnation = "other";
+  deliver({}, "gone");
+  wait_for_reopening();
+  BOOST_REQUIRE(relay->asked.size() == 1u);
+  BOOST_TEST(relay->asked[0].second < unread.outbox_seq);
 }
 
 BOOST_AUTO_TEST_CASE(what_is_published_again_begins_below_what_is_pending) {

@@ -128,6 +128,16 @@ BOOST_AUTO_TEST_CASE(a_note_that_comes_while_the_outbox_is_read_is_kept) {
   BOOST_TEST(pending.count() == 3);
 }
 
+BOOST_AUTO_TEST_CASE(a_counted_event_may_have_the_lowest_number) {
+  backlog pending{{2, 100}};
+  pending.add(note(5));
+  pending.add(note(6));
+  auto late = note(7);
+  late.seq = 4;
+  pending.add(late);
+  BOOST_TEST(*pending.lowest_seq() == 4);
+}
+
 BOOST_AUTO_TEST_CASE(counted_events_that_are_applied_count_no_more) {
   backlog pending{{2, 100}};
   for (int64_t i = 1; i <= 5; ++i)
