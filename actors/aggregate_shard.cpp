@@ -155,6 +155,13 @@ void fail_questions(self_pointer self, const caf::error& why) {
     x.promise.deliver(why);
 }
 
+/// Whether it will be known in a moment what is pending: an answer before that
+/// says 0 of what waits.
+bool is_learning(self_pointer self) {
+  const auto& state = self->state;
+  return !state.synced && now_of(self) < state.learning_until;
+}
+
 /// Answers those at the front whose chunks are all there.
 /// @returns what the next one needs.
 std::optional<chunk_request> answer_questions(self_pointer self) {
@@ -163,6 +170,8 @@ std::optional<chunk_request> answer_questions(self_pointer self) {
     auto& x = state.questions.front();
     if (auto chunk = state.memory->missing(*x.question))
       return chunk;
+    if (is_learning(self))
+      break;
     x.promise.deliver(answer(state, *x.question));
     state.questions.pop_front();
   }
@@ -172,9 +181,11 @@ std::optional<chunk_request> answer_questions(self_pointer self) {
 caf::result<shard_answer_ptr>
 ask(self_pointer self, const shard_question_ptr& question) {
   auto& state = self->state;
-  if (state.at != phase::loading && !state.memory->missing(*question))
+  auto full = state.questions.size() >= limits::shard_questions_max;
+  if (state.at != phase::loading && !state.memory->missing(*question)
+      && (full || !is_learning(self)))
     return answer(state, *question);
-  if (state.questions.size() >= limits::shard_questions_max)
+  if (full)
     return caf::make_error(errc::overloaded, "questions of " + branch_of(self));
   auto promise = self->make_response_promise<shard_answer_ptr>();
   state.questions.push_back(
@@ -274,8 +285,15 @@ timestamp sync_since(const aggregate_shard_state& state) {
   return state.memory->cursor().recorded_at - limits::backlog_margin;
 }
 
+/// Begins to hold back answers until it is known what is pending.
+void learn(self_pointer self) {
+  self->state.learning_until = now_of(self) + limits::shard_learn_max;
+  self->delayed_send(self, limits::shard_learn_max, atom::tick_v);
+}
+
 void sync_failed(self_pointer self) {
   auto& state = self->state;
+  state.learning_until = now_of(self);
   state.sync_at = sync::due;
   state.sync_due_at = now_of(self) + state.sync_wait->next();
   state.notes.clear();
@@ -318,8 +336,10 @@ void begin_sync(self_pointer self) {
           take_notes(self, notes);
       },
       [self, round](caf::error&) {
-        if (self->state.sync_round == round)
-          sync_failed(self);
+        if (self->state.sync_round != round)
+          return;
+        sync_failed(self);
+        go_on(self);
       });
 }
 
@@ -348,7 +368,8 @@ void sync_again(self_pointer self) {
   auto& state = self->state;
   ++state.sync_round;
   state.notes.clear();
-  state.synced = false;
+  if (std::exchange(state.synced, false))
+    learn(self);
   state.sync_at = sync::due;
   hurry(self);
   begin_sync(self);
@@ -406,6 +427,7 @@ void loaded(self_pointer self, const branch_state& loaded_state) {
     x.check = true;
   // A commit in doubt may have applied what we hold as pending.
   state.reconcile_due = true;
+  learn(self);
   begin_sync(self);
   go_on(self);
 }
@@ -877,6 +899,9 @@ bool apply_if_any(self_pointer self) {
 }
 
 bool read_if_any(self_pointer self) {
+  // Questions wait for it.
+  if (is_learning(self) && read_event_log(self))
+    return true;
   if (auto chunk = answer_questions(self)) {
     read_for_question(self, std::move(*chunk));
     return true;
@@ -1071,6 +1096,9 @@ void tick(self_pointer self) {
   state.gathering = false;
   expire_questions(self);
   expire_waiters(self);
+  // Those held back for long enough, also while something is read.
+  if (state.at != phase::loading)
+    answer_questions(self);
   // Other ticks come for a deadline; this one comes in turn.
   if (auto now = now_of(self); now >= state.next_tick) {
     do_round(self);

@@ -179,6 +179,8 @@ struct aggregate_shard_state {
   time_point sync_due_at;
   /// Whether `pending` is what the tables say.
   bool synced = false;
+  /// While it is not, answers wait for it until then.
+  time_point learning_until;
   /// Read from the outbox, to be compared with the event log.
   std::vector<outbox_note> notes;
   std::optional<backlog::rest> notes_rest;

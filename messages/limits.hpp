@@ -207,6 +207,9 @@ constexpr auto after_wait_max = 2s;
 constexpr size_t questions_in_flight_max = 256;
 /// How long the shards may take for their parts.
 constexpr auto shard_answer_max = 5s;
+/// How long a branch that was just taken holds back answers until it knows what
+/// is pending; then it answers without the lag.
+constexpr auto shard_learn_max = 1s;
 /// Branches that one question may name.
 constexpr size_t question_parameters_max = 10'000;
 /// How long a question may take at all.
@@ -300,6 +303,7 @@ static_assert(contended_lock_timeout < lock_timeout);
 static_assert(held_key_age_max > write_wait_max);
 static_assert(shard_answer_max + after_wait_max < query_answer_max);
 static_assert(peer_answer_max < shard_answer_max);
+static_assert(shard_learn_max < peer_answer_max);
 static_assert(2 * peer_chunk_bytes <= peer_message_bytes_max);
 static_assert(write_batch_max <= peer_notes_max);
 static_assert(answer_rows_max <= peer_answer_rows_max);

@@ -113,17 +113,28 @@ struct fixture : tests::actor_fixture {
     consumer_seq = 0;
   }
 
+  static shard_question_ptr question(shard_question::kind what = {}) {
+    shard_question result;
+    result.what = what;
+    result.from = *parse_day("2026-01-01");
+    result.to = *parse_day("2026-12-31");
+    result.limit = 10;
+    return std::make_shared<const shard_question>(result);
+  }
+
   shard_answer_ptr ask(shard_question::kind what = {}) {
-    shard_question question;
-    question.what = what;
-    question.from = *parse_day("2026-01-01");
-    question.to = *parse_day("2026-12-31");
-    question.limit = 10;
     auto result = tests::actor_fixture::ask<shard_answer_ptr>(
-      shard, atom::ask_v, std::make_shared<const shard_question>(question));
+      shard, atom::ask_v, question(what));
     if (!result || !*result)
       return nullptr;
     return **result;
+  }
+
+  /// Sends a question and lets everything happen that can.
+  auto begin_to_ask() {
+    auto slot = post<shard_answer_ptr>(shard, atom::ask_v, question());
+    settle();
+    return slot;
   }
 
   /// Whether the applied events are these, in this order.
@@ -740,10 +751,8 @@ BOOST_AUTO_TEST_CASE(a_shard_that_ends_answers_whoever_waits) {
   start();
   deliver({make()});
   reader->hold = true;
-  shard_question x;
-  x.what = shard_question::kind::loyal;
   auto asked = self->request(shard, caf::infinite, atom::ask_v,
-                             std::make_shared<const shard_question>(x));
+                             question(shard_question::kind::loyal));
   auto waiting
     = self->request(shard, caf::infinite, atom::after_v, make().event_id);
   settle();
@@ -931,14 +940,51 @@ BOOST_AUTO_TEST_CASE(a_comparison_that_was_overtaken_counts_no_more) {
   outbox->notes.push_back(test::note_of(second));
   caf::anon_send(shard, atom::poll_v);
   settle();
-  BOOST_TEST(!ask()->lag_ms);
+  auto asked = begin_to_ask();
   reader->release();
   settle();
+  BOOST_TEST(!asked->value);
   reader->hold = false;
   reader->release();
   settle();
-  BOOST_TEST(ask()->pending_events == 2);
-  BOOST_TEST(ask()->lag_ms.has_value());
+  BOOST_REQUIRE(asked->value);
+  BOOST_TEST((**asked->value)->pending_events == 2);
+  BOOST_TEST((**asked->value)->lag_ms.has_value());
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_waits_until_it_is_known_what_is_pending) {
+  auto a = make(), b = make();
+  outbox->notes = *test::notes_of({a, b});
+  start();
+  reader->hold = true;
+  caf::anon_send(shard, atom::poll_v);
+  auto asked = begin_to_ask();
+  BOOST_TEST(!asked->value);
+  reader->hold = false;
+  reader->release();
+  settle();
+  BOOST_REQUIRE(asked->value);
+  BOOST_TEST((**asked->value)->pending_events == 2);
+  BOOST_TEST((**asked->value)->lag_ms.has_value());
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_waits_a_second_for_it_and_no_longer) {
+  start();
+  deliver({make()});
+  outbox->notes = *test::notes_of({make()});
+  reader->hold = true;
+  caf::anon_send(shard, atom::poll_v);
+  auto asked = begin_to_ask();
+  advance(limits::shard_learn_max - 10ms);
+  BOOST_TEST(!asked->value);
+  // Asking again whether notes are missing does not begin the wait anew.
+  caf::anon_send(shard, atom::poll_v);
+  settle();
+  advance(10ms);
+  BOOST_REQUIRE(asked->value);
+  BOOST_TEST(!(**asked->value)->lag_ms.has_value());
+  BOOST_TEST(((**asked->value)->as_of == tables->cursor(id).recorded_at));
+  BOOST_TEST(!ask()->lag_ms.has_value());
 }
 
 BOOST_AUTO_TEST_CASE(an_idle_branch_is_looked_after_seldom) {
