@@ -162,18 +162,24 @@ bool is_learning(self_pointer self) {
   return !state.synced && now_of(self) < state.learning_until;
 }
 
+/// SHARDS only wants to know whether we have loaded.
+bool is_held_back(self_pointer self, const shard_question& x) {
+  return is_learning(self) && x.what != shard_question::kind::status;
+}
+
 /// Answers those at the front whose chunks are all there.
 /// @returns what the next one needs.
 std::optional<chunk_request> answer_questions(self_pointer self) {
   auto& state = self->state;
-  while (!state.questions.empty()) {
-    auto& x = state.questions.front();
-    if (auto chunk = state.memory->missing(*x.question))
+  for (auto x = state.questions.begin(); x != state.questions.end();) {
+    if (auto chunk = state.memory->missing(*x->question))
       return chunk;
-    if (is_learning(self))
-      break;
-    x.promise.deliver(answer(state, *x.question));
-    state.questions.pop_front();
+    if (is_held_back(self, *x->question)) {
+      ++x;
+      continue;
+    }
+    x->promise.deliver(answer(state, *x->question));
+    x = state.questions.erase(x);
   }
   return std::nullopt;
 }
@@ -183,7 +189,7 @@ ask(self_pointer self, const shard_question_ptr& question) {
   auto& state = self->state;
   auto full = state.questions.size() >= limits::shard_questions_max;
   if (state.at != phase::loading && !state.memory->missing(*question)
-      && (full || !is_learning(self)))
+      && (full || !is_held_back(self, *question)))
     return answer(state, *question);
   if (full)
     return caf::make_error(errc::overloaded, "questions of " + branch_of(self));

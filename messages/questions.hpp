@@ -26,7 +26,10 @@ constexpr int last_minute = 24 * 60 - 1;
 /// One shard's part of a question of the dashboard.
 struct shard_question {
   enum class kind : uint8_t {
-    /// Only how far the branch's state reaches; every answer tells it.
+    /// Whether the branch has loaded, and how far it reaches, which every
+    /// answer
+    /// tells. The only one that does not wait until it is known what is
+    /// pending.
     status,
     /// Totals of the business days `from`..`to`.
     days,

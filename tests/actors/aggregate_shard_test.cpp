@@ -132,7 +132,8 @@ struct fixture : tests::actor_fixture {
 
   /// Sends a question and lets everything happen that can.
   auto begin_to_ask() {
-    auto slot = post<shard_answer_ptr>(shard, atom::ask_v, question());
+    auto slot = post<shard_answer_ptr>(shard, atom::ask_v,
+                                       question(shard_question::kind::days));
     settle();
     return slot;
   }
@@ -977,6 +978,8 @@ BOOST_AUTO_TEST_CASE(an_answer_waits_a_second_for_it_and_no_longer) {
   auto asked = begin_to_ask();
   advance(limits::shard_learn_max - 10ms);
   BOOST_TEST(!asked->value);
+  // Whoever only asks whether it has loaded is told, behind whoever waits.
+  BOOST_TEST((ask() != nullptr));
   // Asking again whether notes are missing does not begin the wait anew.
   caf::anon_send(shard, atom::poll_v);
   settle();
