@@ -201,11 +201,10 @@ struct picture {
   gateway_actor door;
 };
 
-/// Where SHARDS and PEERS are found by those who were there before them.
-template <class Handle>
-class slot {
+/// Where SHARDS is found by those who were there before it.
+class shards_slot {
 public:
-  void set(Handle x) {
+  void set(shards_actor x) {
     std::lock_guard guard{mutex_};
     handle_ = std::move(x);
   }
@@ -221,7 +220,7 @@ public:
 
 private:
   mutable std::mutex mutex_;
-  Handle handle_;
+  shards_actor handle_;
 };
 
 /// Draws the picture: spawns everybody, from those who are told to those who
@@ -294,8 +293,6 @@ private:
       return storage::connect_publisher(broker, std::move(on_ack));
     };
     options.gather = publish_gather;
-    options.on_published
-      = [peers = peers_slot_](const notes_ptr& notes) { peers->tell(notes); };
     options.on_found = [shards = shards_slot_](const notes_ptr& notes) {
       shards->tell(notes);
     };
@@ -408,7 +405,6 @@ private:
     };
     all_.peers
       = detached<peers_actor>(supervised("peers"), tillstream::peers, options);
-    peers_slot_->set(all_.peers);
   }
 
   void draw_query() {
@@ -445,14 +441,15 @@ private:
         return storage::reference_data{now->shops(), now->products()};
       });
     };
-    writing.on_committed
-      = [relay = all_.relay, shards = all_.shards](const notes_ptr& notes) {
-          // SHARDS first: an event must be known as pending before it can
-          // arrive.
-          if (shards)
-            caf::anon_send(shards, atom::committed_v, notes);
-          caf::anon_send(relay, atom::committed_v, notes);
-        };
+    writing.on_committed = [relay = all_.relay, shards = all_.shards,
+                            peers = all_.peers](const notes_ptr& notes) {
+      // SHARDS first: an event must be known as pending before it can
+      // arrive, here and elsewhere, and before the till has its answer.
+      if (shards)
+        caf::anon_send(shards, atom::committed_v, notes);
+      caf::anon_send(peers, atom::committed_v, notes);
+      caf::anon_send(relay, atom::committed_v, notes);
+    };
     request_intake_options options;
     for (size_t i = 0; i < how_.writers; ++i) {
       writing.arriving = std::make_shared<arrivals>();
@@ -557,10 +554,7 @@ private:
   std::string name_;
   directory_view_ptr view_;
   storage::nats_settings broker_;
-  std::shared_ptr<slot<shards_actor>> shards_slot_
-    = std::make_shared<slot<shards_actor>>();
-  std::shared_ptr<slot<peers_actor>> peers_slot_
-    = std::make_shared<slot<peers_actor>>();
+  std::shared_ptr<shards_slot> shards_slot_ = std::make_shared<shards_slot>();
   node_lease_ptr lease_ = std::make_shared<node_lease>();
   ownership_view_ptr owners_ = std::make_shared<ownership_view>();
   picture all_;

@@ -210,13 +210,8 @@ bool publish(self_pointer self, uint64_t token) {
   auto sent = state.publisher->publish(
     token, event_subject(note.branch_id),
     message_id(note.event_id, note.publish_round), *note.payload);
-  if (sent) {
-    if (state.options.on_published) {
-      state.published.push_back(note);
-      state.published.back().payload = nullptr;
-    }
+  if (sent)
     return true;
-  }
   if (sent.error() == errc::unavailable) {
     state.queue->unsent(token, self->clock().now());
     pause(self, sent.error());
@@ -237,14 +232,6 @@ bool gathers(self_pointer self) {
          && state.queue->waiting() < state.options.gather_max;
 }
 
-void tell_published(self_pointer self) {
-  auto& state = self->state;
-  if (state.published.empty())
-    return;
-  state.options.on_published(std::make_shared<const std::vector<outbox_note>>(
-    std::exchange(state.published, {})));
-}
-
 void publish_all(self_pointer self) {
   auto& state = self->state;
   if (gathers(self))
@@ -257,7 +244,6 @@ void publish_all(self_pointer self) {
       break;
     state.publish_at = now + state.options.gather;
   }
-  tell_published(self);
 }
 
 void take_success(self_pointer self, const publish_ack& ack) {

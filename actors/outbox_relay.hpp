@@ -71,10 +71,6 @@ struct outbox_relay_options {
   /// With so many events waiting nobody gathers.
   size_t gather_max = 200;
 
-  /// Told of what is published, each time once for all, without the events
-  /// themselves. Null: nobody.
-  std::function<void(const notes_ptr&)> on_published = nullptr;
-
   /// How long `drain` waits.
   caf::timespan drain_max = std::chrono::seconds{5};
 
@@ -108,8 +104,6 @@ struct outbox_relay_state {
   time_point poll_at;
   /// No publishing before, while few events wait.
   time_point publish_at;
-  /// Published in this round, for `on_published`.
-  std::vector<outbox_note> published;
   /// When the backlog may be counted again.
   time_point backlog_at;
 
