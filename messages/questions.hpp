@@ -27,8 +27,7 @@ constexpr int last_minute = 24 * 60 - 1;
 struct shard_question {
   enum class kind : uint8_t {
     /// Whether the branch has loaded, and how far it reaches, which every
-    /// answer
-    /// tells. The only one that does not wait until it is known what is
+    /// answer tells. The only one that does not wait until it is known what is
     /// pending.
     status,
     /// Totals of the business days `from`..`to`.

@@ -138,6 +138,17 @@ struct fixture : tests::actor_fixture {
     return slot;
   }
 
+  /// Lets the reader go on: whoever waits for it is told what is pending.
+  void check_learnt(const tests::answer<shard_answer_ptr>& asked,
+                    int64_t pending_events) {
+    reader->hold = false;
+    reader->release();
+    settle();
+    BOOST_REQUIRE(asked->value);
+    BOOST_TEST((**asked->value)->pending_events == pending_events);
+    BOOST_TEST((**asked->value)->lag_ms.has_value());
+  }
+
   /// Whether the applied events are these, in this order.
   void check_applied(const std::vector<purchase_event>& expected) {
     const auto& applied = tables->applied(id);
@@ -945,12 +956,7 @@ BOOST_AUTO_TEST_CASE(a_comparison_that_was_overtaken_counts_no_more) {
   reader->release();
   settle();
   BOOST_TEST(!asked->value);
-  reader->hold = false;
-  reader->release();
-  settle();
-  BOOST_REQUIRE(asked->value);
-  BOOST_TEST((**asked->value)->pending_events == 2);
-  BOOST_TEST((**asked->value)->lag_ms.has_value());
+  check_learnt(asked, 2);
 }
 
 BOOST_AUTO_TEST_CASE(an_answer_waits_until_it_is_known_what_is_pending) {
@@ -961,12 +967,7 @@ BOOST_AUTO_TEST_CASE(an_answer_waits_until_it_is_known_what_is_pending) {
   caf::anon_send(shard, atom::poll_v);
   auto asked = begin_to_ask();
   BOOST_TEST(!asked->value);
-  reader->hold = false;
-  reader->release();
-  settle();
-  BOOST_REQUIRE(asked->value);
-  BOOST_TEST((**asked->value)->pending_events == 2);
-  BOOST_TEST((**asked->value)->lag_ms.has_value());
+  check_learnt(asked, 2);
 }
 
 BOOST_AUTO_TEST_CASE(an_answer_waits_a_second_for_it_and_no_longer) {
