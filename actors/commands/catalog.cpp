@@ -1,10 +1,10 @@
 #include "actors/commands/commands.hpp"
 #include "actors/commands/endpoints.hpp"
 
-#include "messages/csv.hpp"
-#include "messages/error.hpp"
-#include "messages/limits.hpp"
-#include "messages/text.hpp"
+#include "messages/codec/csv.hpp"
+#include "messages/core/error.hpp"
+#include "messages/core/limits.hpp"
+#include "messages/core/text.hpp"
 #include "storage/postgres/stores.hpp"
 
 #include <fstream>
@@ -96,8 +96,8 @@ int catalog(const parsed_command& command) {
 } // namespace
 
 command catalog_command() {
-  return {"catalog", "import FILE.csv",
-          "load names and categories of products", catalog_options, catalog};
+  return {"catalog", "import FILE.csv", "load names and categories of products",
+          catalog_options, catalog};
 }
 
 } // namespace tillstream::commands

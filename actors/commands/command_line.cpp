@@ -1,6 +1,6 @@
 #include "actors/commands/command_line.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 
 #include <boost/program_options/environment_iterator.hpp>
 #include <boost/program_options/errors.hpp>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "actors/settings.hpp"
+#include "actors/node/settings.hpp"
 
 #include <boost/program_options/options_description.hpp>
 #include <boost/program_options/positional_options.hpp>
@@ -56,8 +56,8 @@ boost::program_options::options_description settings_flags();
 
 /// Understands `words` (without program and command).
 /// @throws usage_error
-parsed_command parse(const std::vector<std::string>& words,
-                     const command_options& command);
+parsed_command
+parse(const std::vector<std::string>& words, const command_options& command);
 
 /// Reads `90`, `90s`, `5m`, `2h`. @returns seconds. @throws usage_error
 unsigned parse_duration(const std::string& text);

@@ -1,7 +1,7 @@
 #include "actors/commands/endpoints.hpp"
 
-#include "messages/error.hpp"
-#include "messages/json.hpp"
+#include "messages/codec/json.hpp"
+#include "messages/core/error.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -47,8 +47,7 @@ std::string render(const endpoints& x) {
 }
 
 caf::error system_error(const std::string& what) {
-  return caf::make_error(errc::unavailable,
-                         what + ": " + std::strerror(errno));
+  return caf::make_error(errc::unavailable, what + ": " + std::strerror(errno));
 }
 
 } // namespace
@@ -80,8 +79,8 @@ caf::expected<endpoints> read_endpoints(const std::string& dir) {
   return x;
 }
 
-caf::expected<void> write_endpoints(const std::string& dir,
-                                    const endpoints& x) {
+caf::expected<void>
+write_endpoints(const std::string& dir, const endpoints& x) {
   // Made with its final mode: the keys are never readable by others.
   auto temporary = path_of(dir) + ".new";
   ::unlink(temporary.c_str());

@@ -2,7 +2,7 @@
 #include "actors/commands/endpoints.hpp"
 #include "actors/commands/preparation.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 #include "storage/postgres/stores.hpp"
 
 #include <fmt/format.h>
@@ -54,7 +54,7 @@ int create(const parsed_command& command, storage::directory_store& store) {
     auto known = store.load();
     if (!known)
       return report(known.error());
-    if (known->shops.find(branch_id) == nullptr)
+    if (known->chain.find(branch_id) == nullptr)
       throw usage_error("key create: the chain has no branch '" + branch_id
                         + "'");
   }

@@ -2,7 +2,7 @@
 #include "actors/commands/endpoints.hpp"
 #include "actors/commands/preparation.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 
 #include <iostream>
 
@@ -45,8 +45,8 @@ int migrate(const parsed_command& command) {
 
 command migrate_command() {
   return {"migrate", "[--chain FILE]",
-          "bring both schemas to this version; safe to repeat",
-          migrate_options, migrate};
+          "bring both schemas to this version; safe to repeat", migrate_options,
+          migrate};
 }
 
 } // namespace tillstream::commands

@@ -1,9 +1,9 @@
 #include "actors/commands/commands.hpp"
 #include "actors/commands/endpoints.hpp"
 
-#include "actors/ownership_plan.hpp"
-#include "messages/error.hpp"
-#include "messages/json.hpp"
+#include "actors/cluster/placement_plan.hpp"
+#include "messages/codec/json.hpp"
+#include "messages/core/error.hpp"
 #include "storage/postgres/stores.hpp"
 
 #include <fmt/format.h>
@@ -174,8 +174,8 @@ command_options drain_options() {
 
 /// Waits until the node owns nothing.
 int await_empty(storage::ownership_store& store, const std::string& name,
-                std::chrono::seconds patience) {
-  auto deadline = std::chrono::steady_clock::now() + patience;
+                std::chrono::seconds timeout) {
+  auto deadline = std::chrono::steady_clock::now() + timeout;
   while (true) {
     auto now = look(store);
     if (!now)
@@ -206,7 +206,7 @@ int drain(const parsed_command& command) {
   if (command.values.count("node") == 0)
     throw usage_error("drain: which node? `tillstream nodes` lists them");
   auto name = command.get<std::string>("node");
-  auto patience
+  auto timeout
     = std::chrono::seconds{parse_duration(command.get<std::string>("wait"))};
   auto store = open_store(command);
   if (!store)
@@ -215,7 +215,7 @@ int drain(const parsed_command& command) {
   if (auto asked = (*store)->set_draining(name, !undo); !asked)
     return report(asked.error());
   if (!undo)
-    return await_empty(**store, name, patience);
+    return await_empty(**store, name, timeout);
   std::cout << name << " may own branches again" << std::endl;
   return done;
 }

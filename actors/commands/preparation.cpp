@@ -1,10 +1,10 @@
 #include "actors/commands/preparation.hpp"
 
-#include "actors/api_key.hpp"
-#include "actors/page_session.hpp"
-#include "messages/chain.hpp"
-#include "messages/error.hpp"
-#include "messages/limits.hpp"
+#include "actors/directory/api_key.hpp"
+#include "actors/directory/page_session.hpp"
+#include "messages/codec/chain_file.hpp"
+#include "messages/core/error.hpp"
+#include "messages/core/limits.hpp"
 #include "storage/postgres/migrations.hpp"
 #include "storage/postgres/stores.hpp"
 
@@ -28,16 +28,16 @@ caf::expected<chain> read_chain(const std::string& path) {
   return result;
 }
 
-caf::expected<void> store_chain(const settings& node,
-                                const std::string& chain_file) {
+caf::expected<void>
+store_chain(const settings& node, const std::string& chain_file) {
   auto store = storage::open_directory_store(node.oltp_dsn);
   if (!store)
     return store.error();
   if (!chain_file.empty()) {
-    auto shops = read_chain(chain_file);
-    if (!shops)
-      return shops.error();
-    return (*store)->save_chain(*shops);
+    auto chain = read_chain(chain_file);
+    if (!chain)
+      return chain.error();
+    return (*store)->save_chain(*chain);
   }
   auto stored = (*store)->load();
   if (stored)
@@ -69,8 +69,9 @@ prepare_databases(const settings& node, const std::string& chain_file,
     const char* schema;
     const std::string& dsn;
   };
-  for (const auto& [schema, dsn] : {database{"oltp", node.oltp_dsn},
-                                    database{"analytics", node.analytics_dsn}}) {
+  for (const auto& [schema, dsn] :
+       {database{"oltp", node.oltp_dsn},
+        database{"analytics", node.analytics_dsn}}) {
     auto version = storage::migrate(dsn, schema);
     if (!version)
       return version.error();
@@ -84,10 +85,9 @@ prepare_databases(const settings& node, const std::string& chain_file,
   return store_chain(node, chain_file);
 }
 
-caf::expected<std::string> create_key(storage::directory_store& store,
-                                      storage::key_role role,
-                                      const std::string& branch_id,
-                                      const std::string& label) {
+caf::expected<std::string>
+create_key(storage::directory_store& store, storage::key_role role,
+           const std::string& branch_id, const std::string& label) {
   auto now = store.now();
   if (!now)
     return now.error();
@@ -104,16 +104,15 @@ caf::expected<std::string> create_key(storage::directory_store& store,
   return secret;
 }
 
-caf::expected<std::string> create_sign_in_link(storage::directory_store& store,
-                                               const uuid& key_id,
-                                               const std::string& http) {
+caf::expected<std::string>
+create_sign_in_link(storage::directory_store& store, const uuid& key_id,
+                    const std::string& http) {
   auto now = store.now();
   if (!now)
     return now.error();
   auto secret = make_link_secret();
-  if (auto added
-      = store.add_sign_in_link(secret_digest(secret), key_id,
-                               *now + limits::sign_in_link_age_max);
+  if (auto added = store.add_sign_in_link(secret_digest(secret), key_id,
+                                          *now + limits::sign_in_link_age_max);
       !added)
     return added.error();
   // Behind the '#' no server, proxy or log gets to see it.

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "actors/settings.hpp"
-#include "storage/event_stream.hpp"
-#include "storage/directory_store.hpp"
+#include "actors/node/settings.hpp"
+#include "storage/ports/directory_store.hpp"
+#include "storage/ports/event_stream.hpp"
 
 #include <caf/expected.hpp>
 
@@ -26,15 +26,14 @@ prepare_databases(const settings& node, const std::string& chain_file,
                   const std::function<void(const std::string&)>& progress);
 
 /// Makes a key and stores its digest. @returns the secret, to be shown once.
-caf::expected<std::string> create_key(storage::directory_store& store,
-                                      storage::key_role role,
-                                      const std::string& branch_id,
-                                      const std::string& label);
+caf::expected<std::string>
+create_key(storage::directory_store& store, storage::key_role role,
+           const std::string& branch_id, const std::string& label);
 
 /// Makes a one-time link that signs the holder of a key in to the page.
 /// @param http The node, `http://HOST:PORT`.
-caf::expected<std::string> create_sign_in_link(storage::directory_store& store,
-                                               const uuid& key_id,
-                                               const std::string& http);
+caf::expected<std::string>
+create_sign_in_link(storage::directory_store& store, const uuid& key_id,
+                    const std::string& http);
 
 } // namespace tillstream::commands

@@ -3,8 +3,8 @@
 #include "actors/commands/signals.hpp"
 #include "actors/commands/watch.hpp"
 
-#include "actors/node.hpp"
-#include "messages/error.hpp"
+#include "actors/node/node.hpp"
+#include "messages/core/error.hpp"
 
 #include <chrono>
 #include <iostream>

@@ -25,11 +25,11 @@ stop_signals::stop_signals() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-bool stop_signals::wait(std::chrono::milliseconds patience) {
+bool stop_signals::wait(std::chrono::milliseconds timeout) {
   auto set = both();
   timespec limit{};
-  limit.tv_sec = patience.count() / 1000;
-  limit.tv_nsec = (patience.count() % 1000) * 1'000'000;
+  limit.tv_sec = timeout.count() / 1000;
+  limit.tv_nsec = (timeout.count() % 1000) * 1'000'000;
   return sigtimedwait(&set, nullptr, &limit) > 0;
 }
 

@@ -10,8 +10,8 @@ class stop_signals {
 public:
   stop_signals();
 
-  /// @returns true when a signal came within `patience`.
-  bool wait(std::chrono::milliseconds patience);
+  /// @returns true when a signal came within `timeout`.
+  bool wait(std::chrono::milliseconds timeout);
 
   /// From now on a signal ends the process at once, with exit code 1: the
   /// second Ctrl-C of somebody who will not wait.

@@ -4,10 +4,10 @@
 #include "actors/commands/signals.hpp"
 #include "actors/commands/watch.hpp"
 
-#include "actors/api_key.hpp"
-#include "actors/node.hpp"
-#include "messages/error.hpp"
-#include "messages/log.hpp"
+#include "actors/directory/api_key.hpp"
+#include "actors/node/node.hpp"
+#include "messages/core/error.hpp"
+#include "messages/core/log.hpp"
 #include "storage/postgres/stores.hpp"
 #include "storage/servers/private_servers.hpp"
 
@@ -80,7 +80,7 @@ void ensure_keys(const settings& node, endpoints& x) {
   keys.ensure(x.owner_key, storage::key_role::owner, "");
   keys.ensure(x.operator_key, storage::key_role::operator_, "");
   std::map<std::string, std::string> tills;
-  for (const auto& where : need(store->load()).shops.branches) {
+  for (const auto& where : need(store->load()).chain.branches) {
     auto& secret = tills[where.id];
     if (auto known = x.till_keys.find(where.id); known != x.till_keys.end())
       secret = known->second;
@@ -91,8 +91,8 @@ void ensure_keys(const settings& node, endpoints& x) {
 
 /// curl reads the key from this file, so that no secret ends up in a
 /// terminal's history or a service's log.
-std::string write_till_header(const std::string& dir,
-                              const std::string& secret) {
+std::string
+write_till_header(const std::string& dir, const std::string& secret) {
   auto path = dir + "/first-till.header";
   ::unlink(path.c_str());
   int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
@@ -166,8 +166,7 @@ void mend(storage::private_servers& servers) {
   if (now - last < restart_pause)
     return;
   last = now;
-  auto mended
-    = postgres_gone ? servers.start_postgres() : servers.start_nats();
+  auto mended = postgres_gone ? servers.start_postgres() : servers.start_nats();
   if (!mended)
     log::error("server-not-restarted", {{"why", describe(mended.error())}});
 }
@@ -262,8 +261,8 @@ int up(const parsed_command& command) {
 
 command up_command() {
   return {"up", "[--data-dir DIR] [--port N] [--chain FILE]",
-          "everything on this machine: servers, schemas, one node",
-          up_options, up};
+          "everything on this machine: servers, schemas, one node", up_options,
+          up};
 }
 
 } // namespace tillstream::commands

@@ -2,11 +2,11 @@
 #include "actors/commands/endpoints.hpp"
 #include "actors/commands/preparation.hpp"
 
-#include "messages/error.hpp"
-#include "messages/event.hpp"
-#include "messages/json.hpp"
-#include "storage/event_stream.hpp"
-#include "storage/postgres/verify_store.hpp"
+#include "messages/codec/event_codec.hpp"
+#include "messages/codec/json.hpp"
+#include "messages/core/error.hpp"
+#include "storage/ports/event_stream.hpp"
+#include "storage/verify/verify_store.hpp"
 
 #include <chrono>
 #include <iostream>
@@ -43,10 +43,10 @@ event_id_of(json_document& document, std::string_view payload) {
 }
 
 /// Asks a broker that may be starting, or choosing a new leader, until it
-/// answers, at most for `patience`.
+/// answers, at most for `timeout`.
 template <class F>
-auto ask_patiently(std::chrono::milliseconds patience, F ask) {
-  auto give_up_at = std::chrono::steady_clock::now() + patience;
+auto ask_patiently(std::chrono::milliseconds timeout, F ask) {
+  auto give_up_at = std::chrono::steady_clock::now() + timeout;
   for (;;) {
     auto answer = ask();
     if (answer
@@ -59,13 +59,13 @@ auto ask_patiently(std::chrono::milliseconds patience, F ask) {
 }
 
 storage::stream_scanner make_scanner(const storage::nats_settings& broker,
-                                     std::chrono::milliseconds patience) {
-  return [broker, patience](
+                                     std::chrono::milliseconds timeout) {
+  return [broker, timeout](
            const storage::stream_visitor& visit) -> caf::expected<void> {
     json_document document;
     bool begun = false;
     caf::error broken_off;
-    auto scanned = ask_patiently(patience, [&]() -> caf::expected<void> {
+    auto scanned = ask_patiently(timeout, [&]() -> caf::expected<void> {
       auto result = storage::scan_stream(
         broker, [&](std::string_view, uint64_t, std::string_view payload) {
           begun = true;

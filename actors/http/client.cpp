@@ -1,6 +1,6 @@
 #include "actors/http/client.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>

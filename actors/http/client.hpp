@@ -1,6 +1,6 @@
 #pragma once
 
-#include "messages/http.hpp"
+#include "messages/model/http.hpp"
 
 #include <caf/expected.hpp>
 

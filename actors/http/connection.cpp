@@ -1,8 +1,8 @@
 #include "actors/http/connection.hpp"
 
 #include "actors/http/target.hpp"
-#include "messages/log.hpp"
-#include "messages/metrics.hpp"
+#include "messages/core/log.hpp"
+#include "messages/core/metrics.hpp"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>

@@ -2,7 +2,8 @@
 
 #include "actors/http/framing.hpp"
 #include "actors/http/server.hpp"
-#include "messages/http.hpp"
+#include "messages/codec/problem.hpp"
+#include "messages/model/http.hpp"
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/executor_work_guard.hpp>

@@ -1,9 +1,9 @@
 #include "actors/http/server.hpp"
 
 #include "actors/http/connection.hpp"
-#include "messages/error.hpp"
-#include "messages/log.hpp"
-#include "messages/metrics.hpp"
+#include "messages/core/error.hpp"
+#include "messages/core/log.hpp"
+#include "messages/core/metrics.hpp"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "messages/http.hpp"
-#include "messages/limits.hpp"
+#include "messages/core/limits.hpp"
+#include "messages/model/http.hpp"
 
 #include <caf/expected.hpp>
 
@@ -43,7 +43,8 @@ struct http_server_options {
 ///
 /// - Thread: one of its own carries all connections. `reply` of an exchange may
 ///   come from any thread, also after the server is gone.
-/// - Limits: open connections, streams among them, one request at a time on each (pipelined ones
+/// - Limits: open connections, streams among them, one request at a time on
+/// each (pipelined ones
 ///   wait unread), bytes of header and body, one absolute deadline for reading
 ///   a request, one for its answer, one for writing it.
 /// - Failure: what cannot be framed without doubt is refused and the connection

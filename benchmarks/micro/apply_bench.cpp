@@ -1,7 +1,7 @@
 #include "benchmarks/micro/allocations.hpp"
 #include "benchmarks/micro/sample.hpp"
 
-#include "messages/aggregates.hpp"
+#include "messages/model/aggregates.hpp"
 
 #include <vector>
 

@@ -1,8 +1,8 @@
 #include "benchmarks/micro/allocations.hpp"
 #include "benchmarks/micro/sample.hpp"
 
-#include "messages/money.hpp"
-#include "messages/purchase.hpp"
+#include "messages/core/money.hpp"
+#include "messages/model/purchase.hpp"
 
 #include <stdexcept>
 #include <variant>

@@ -1,7 +1,7 @@
 #include "benchmarks/micro/allocations.hpp"
 
-#include "actors/system_config.hpp"
-#include "messages/interfaces.hpp"
+#include "actors/runtime/system_config.hpp"
+#include "messages/protocol/query.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
@@ -17,7 +17,7 @@ namespace {
 
 query_actor::behavior_type answer_at_once(query_actor::pointer) {
   return {
-    [](atom::ask, const analytics_question_ptr&) { return http_reply_ptr{}; }};
+    [](atom::ask, const analytics_query_ptr&) { return http_reply_ptr{}; }};
 }
 
 /// There and back: two messages between threads, one time-out set and taken
@@ -31,7 +31,7 @@ void request_and_reply(benchmark::State& state) {
   for (auto _ : state)
     self
       ->request(other, caf::duration{std::chrono::seconds{10}}, atom::ask_v,
-                analytics_question_ptr{})
+                analytics_query_ptr{})
       .receive([](const http_reply_ptr&) {},
                [](const caf::error&) { std::abort(); });
 }

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "messages/chain.hpp"
-#include "messages/event.hpp"
-#include "messages/purchase_codec.hpp"
+#include "messages/codec/event_codec.hpp"
+#include "messages/codec/purchase_codec.hpp"
+#include "messages/model/chain.hpp"
 
 #include <string>
 

@@ -1,7 +1,8 @@
-#include "messages/apply.hpp"
-#include "messages/error.hpp"
-#include "storage/aggregate_store.hpp"
-#include "storage/outbox_store.hpp"
+#include "messages/codec/event_codec.hpp"
+#include "messages/core/error.hpp"
+#include "messages/model/apply.hpp"
+#include "storage/ports/aggregate_store.hpp"
+#include "storage/ports/outbox_store.hpp"
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/stores.hpp"
 
@@ -45,15 +46,15 @@ events_by_branch read_events(const std::string& dsn) {
   events_by_branch result;
   uint64_t stream_seq = 0;
   for (int64_t from = 0;;) {
-    auto notes = need(outbox->page(from, page));
-    for (const auto& note : notes) {
-      auto& x = result[note.branch_id].emplace_back();
+    auto notices = need(outbox->page(from, page));
+    for (const auto& notice : notices) {
+      auto& x = result[notice.branch_id].emplace_back();
       x.stream_seq = ++stream_seq;
-      x.event = need(decode_event(*note.payload, note.branch_id));
+      x.event = need(decode_event(*notice.payload, notice.branch_id));
     }
-    if (notes.size() < page)
+    if (notices.size() < page)
       return result;
-    from = notes.back().seq + 1;
+    from = notices.back().seq + 1;
   }
 }
 

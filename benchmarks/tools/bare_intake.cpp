@@ -1,4 +1,4 @@
-#include "messages/uuid.hpp"
+#include "messages/core/uuid.hpp"
 #include "storage/postgres/session.hpp"
 
 #include <fmt/format.h>

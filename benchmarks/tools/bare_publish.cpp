@@ -1,7 +1,7 @@
-#include "messages/error.hpp"
-#include "messages/event.hpp"
-#include "messages/uuid.hpp"
-#include "storage/event_stream.hpp"
+#include "messages/codec/event_codec.hpp"
+#include "messages/core/error.hpp"
+#include "messages/core/uuid.hpp"
+#include "storage/ports/event_stream.hpp"
 
 #include <nats/nats.h>
 

@@ -38,7 +38,7 @@
 /// counted from when each was due, so a stall is charged to all that it
 /// delays.
 ///
-/// `--get TARGET --key KEY` asks one question again and again instead.
+/// `--get TARGET --key KEY` asks one query again and again instead.
 
 namespace {
 
@@ -125,7 +125,7 @@ public:
       products_.push_back(at);
   }
 
-  /// A question, the same each time.
+  /// A query, the same each time.
   request_text(const std::string& target, const std::string& secret)
     : text_(fmt::format("GET {} HTTP/1.1\r\nHost: tillstream\r\n"
                         "Authorization: Bearer {}\r\n\r\n",
@@ -401,13 +401,13 @@ private:
   }
 
   void receive(connection& x) {
-    std::array<char, 4096> chunk;
-    auto n = read(x.fd, chunk.data(), chunk.size());
+    std::array<char, 4096> slice;
+    auto n = read(x.fd, slice.data(), slice.size());
     if (n < 0 && errno == EAGAIN)
       return;
     if (n <= 0)
       die("the server closed a connection");
-    x.in.append(chunk.data(), static_cast<size_t>(n));
+    x.in.append(slice.data(), static_cast<size_t>(n));
     auto head = x.in.find("\r\n\r\n");
     if (head == x.in.npos)
       return;

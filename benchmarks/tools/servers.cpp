@@ -1,4 +1,4 @@
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 #include "storage/servers/private_servers.hpp"
 
 #include <csignal>

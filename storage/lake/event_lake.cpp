@@ -1,6 +1,6 @@
 #include "storage/lake/event_lake.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 
 #include <fmt/format.h>
 #include <zstd.h>

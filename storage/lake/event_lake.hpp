@@ -1,6 +1,6 @@
 #pragma once
 
-#include "messages/time.hpp"
+#include "messages/core/time.hpp"
 
 #include <caf/expected.hpp>
 

@@ -1,6 +1,6 @@
 #include "storage/postgres/aggregate_chunks.hpp"
 
-#include "messages/limits.hpp"
+#include "messages/core/limits.hpp"
 
 #include <algorithm>
 #include <cassert>
@@ -138,9 +138,9 @@ branch_state read_head(session& from, const std::string& branch_id) {
   return result;
 }
 
-// -- chunks -------------------------------------------------------------------
+// -- slices -------------------------------------------------------------------
 
-void read_hours(session& from, const chunk_request& request, chunk& to) {
+void read_hours(session& from, const slice_request& request, slice& to) {
   auto rows
     = from.exec(read_hours_sql, request.branch_id, request.from, request.to);
   for (const auto& row : rows)
@@ -148,7 +148,7 @@ void read_hours(session& from, const chunk_request& request, chunk& to) {
                      read_sales(row, 2));
 }
 
-void read_products(session& from, const chunk_request& request, chunk& to) {
+void read_products(session& from, const slice_request& request, slice& to) {
   auto rows
     = from.exec(read_products_sql, request.branch_id, request.from, request.to);
   for (const auto& row : rows) {
@@ -159,7 +159,7 @@ void read_products(session& from, const chunk_request& request, chunk& to) {
   }
 }
 
-void read_product_days(session& from, const chunk_request& request, chunk& to) {
+void read_product_days(session& from, const slice_request& request, slice& to) {
   auto rows = from.exec(read_product_days_sql, request.branch_id,
                         request.product_id, request.from, request.to);
   for (const auto& row : rows)
@@ -171,7 +171,7 @@ void read_product_days(session& from, const chunk_request& request, chunk& to) {
     to.labels.emplace(request.product_id, read_label(labels[0], 0));
 }
 
-void read_minutes(session& from, const chunk_request& request, chunk& to) {
+void read_minutes(session& from, const slice_request& request, slice& to) {
   auto rows = from.exec(read_minutes_sql, request.branch_id, request.from);
   for (const auto& row : rows)
     to.minutes.emplace(
@@ -179,14 +179,14 @@ void read_minutes(session& from, const chunk_request& request, chunk& to) {
       minute_totals{read_sales(row, 1), as_int(row[4]), as_int(row[5])});
 }
 
-void read_loyal(session& from, const chunk_request& request, chunk& to) {
+void read_loyal(session& from, const slice_request& request, slice& to) {
   to.by_purchases = read_loyal(
     from.exec(by_purchases_sql, request.branch_id, limits::rank_max));
   to.by_revenue = read_loyal(
     from.exec(by_revenue_sql, request.branch_id, limits::rank_max));
 }
 
-void read_known_events(session& from, const chunk_request& request, chunk& to) {
+void read_known_events(session& from, const slice_request& request, slice& to) {
   if (request.event_ids.empty())
     return;
   auto [low, high] = std::ranges::minmax_element(request.event_ids);
@@ -198,7 +198,7 @@ void read_known_events(session& from, const chunk_request& request, chunk& to) {
   }
 }
 
-void read_subset(session& from, const chunk_request& request, chunk& to) {
+void read_subset(session& from, const slice_request& request, slice& to) {
   auto until = request.until_minutes;
   if (until.empty())
     until.assign(request.branch_ids.size(), last_minute);
@@ -221,9 +221,9 @@ branch_state read_state(session& from, const std::string& branch_id) {
   return result;
 }
 
-chunk read_chunk(session& from, const chunk_request& request) {
-  using kind = chunk_request::kind;
-  chunk result;
+slice read_slice(session& from, const slice_request& request) {
+  using kind = slice_request::kind;
+  slice result;
   if (request.what != kind::subset_customers)
     result.apply_no = read_head(from, request.branch_id).cursor.apply_no;
   switch (request.what) {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "messages/apply.hpp"
+#include "messages/model/apply.hpp"
 #include "storage/postgres/session.hpp"
 
 #include <string>
@@ -13,6 +13,6 @@ branch_state read_state(session& from, const std::string& branch_id);
 
 /// Reads a piece of the tables, with the cursor's `apply_no`.
 /// @pre `until_minutes` is empty or as long as `branch_ids`
-chunk read_chunk(session& from, const chunk_request& request);
+slice read_slice(session& from, const slice_request& request);
 
 } // namespace tillstream::storage::postgres

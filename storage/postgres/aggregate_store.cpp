@@ -1,8 +1,8 @@
-#include "storage/aggregate_store.hpp"
+#include "storage/ports/aggregate_store.hpp"
 
-#include "messages/limits.hpp"
-#include "messages/log.hpp"
-#include "messages/metrics.hpp"
+#include "messages/core/limits.hpp"
+#include "messages/core/log.hpp"
+#include "messages/core/metrics.hpp"
 #include "storage/postgres/aggregate_chunks.hpp"
 #include "storage/postgres/apply_transaction.hpp"
 #include "storage/postgres/session.hpp"
@@ -67,7 +67,7 @@ constexpr const char* retries_help
   = "Analytics transactions that were run again after a deadlock or a lock "
     "time-out.";
 
-void note_retry(const std::exception& what) {
+void notice_retry(const std::exception& what) {
   metrics().get_counter(retries_metric, retries_help).add();
   log::warning("analytics-transaction-retried", {{"reason", what.what()}});
 }
@@ -93,7 +93,7 @@ auto with_retries(const session& on, F&& f) ->
     } catch (const std::exception& x) {
       if (attempt == attempts_max || !worth_another_try(on, x))
         throw;
-      note_retry(x);
+      notice_retry(x);
     }
     std::this_thread::sleep_for(attempt * attempt_pause);
   }
@@ -136,14 +136,14 @@ public:
     });
   }
 
-  caf::expected<chunk> load_chunk(const chunk_request& request) override {
+  caf::expected<slice> load_slice(const slice_request& request) override {
     if (!request.until_minutes.empty()
         && request.until_minutes.size() != request.branch_ids.size())
       return caf::make_error(errc::invalid,
                              "one minute for each branch, or none");
-    return guarded(*session_, [&]() -> caf::expected<chunk> {
+    return guarded(*session_, [&]() -> caf::expected<slice> {
       transaction tx{*session_, begin_snapshot};
-      auto result = read_chunk(*session_, request);
+      auto result = read_slice(*session_, request);
       tx.rollback();
       return result;
     });

@@ -1,7 +1,7 @@
 #include "storage/postgres/apply_transaction.hpp"
 
-#include "messages/event.hpp"
-#include "messages/limits.hpp"
+#include "messages/codec/event_codec.hpp"
+#include "messages/core/limits.hpp"
 
 #include <fmt/format.h>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "messages/apply.hpp"
+#include "messages/model/apply.hpp"
 #include "storage/postgres/pipeline.hpp"
 #include "storage/postgres/session.hpp"
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "messages/time.hpp"
-#include "messages/uuid.hpp"
+#include "messages/core/time.hpp"
+#include "messages/core/uuid.hpp"
 
 #include <cassert>
 #include <cstddef>
@@ -141,7 +141,7 @@ protected:
     set(length_at, static_cast<uint32_t>(length));
   }
 
-  void note_null() {
+  void notice_null() {
     set(nulls_at, 1);
   }
 
@@ -171,8 +171,7 @@ public:
   }
 
   /// @param bytes About how long it will become.
-  explicit array_of(size_t bytes)
-    : array_param(array_element<T>::oid, bytes) {
+  explicit array_of(size_t bytes) : array_param(array_element<T>::oid, bytes) {
     // nop
   }
 
@@ -188,7 +187,7 @@ public:
     if (x)
       return add(*x);
     open();
-    note_null();
+    notice_null();
   }
 };
 

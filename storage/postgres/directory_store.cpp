@@ -1,6 +1,6 @@
-#include "storage/directory_store.hpp"
+#include "storage/ports/directory_store.hpp"
 
-#include "messages/purchase.hpp"
+#include "messages/model/purchase.hpp"
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/stores.hpp"
 
@@ -182,7 +182,7 @@ public:
   }
 
   caf::expected<directory_snapshot> load() override;
-  caf::expected<void> save_chain(const chain& shops) override;
+  caf::expected<void> save_chain(const tillstream::chain& chain) override;
   caf::expected<void> add_key(const api_key& key) override;
   caf::expected<std::vector<api_key>> list_keys() override;
   caf::expected<void> revoke_key(const uuid& key_id) override;
@@ -198,7 +198,7 @@ public:
 private:
   caf::expected<chain> load_chain();
   std::vector<api_key> load_keys(bool revoked_too);
-  bool would_mix_currencies(const chain& shops);
+  bool would_mix_currencies(const tillstream::chain& chain);
 
   session_ptr db_;
 };
@@ -230,10 +230,10 @@ caf::expected<directory_snapshot> postgres_directory_store::load() {
     transaction tx{*db_, begin_snapshot};
     directory_snapshot result;
     result.version = as_int(db_->exec(select_directory_version)[0][0]);
-    auto shops = load_chain();
-    if (!shops)
-      return shops.error();
-    result.shops = std::move(*shops);
+    auto chain = load_chain();
+    if (!chain)
+      return chain.error();
+    result.chain = std::move(*chain);
     result.keys = load_keys(false);
     result.session_secret = read_digest(db_->exec(select_session_secret)[0][0]);
     for (auto row : db_->exec(select_ended_sessions))
@@ -247,8 +247,9 @@ caf::expected<directory_snapshot> postgres_directory_store::load() {
 
 /// Amounts are kept in minor units without their currency. The lock keeps a
 /// first purchase from coming in between.
-bool postgres_directory_store::would_mix_currencies(const chain& shops) {
-  if (!as_bool(db_->exec(other_currency, shops.currency.code)[0][0]))
+bool postgres_directory_store::would_mix_currencies(
+  const tillstream::chain& chain) {
+  if (!as_bool(db_->exec(other_currency, chain.currency.code)[0][0]))
     return false;
   if (as_bool(db_->exec(has_purchases)[0][0]))
     return true;
@@ -256,23 +257,24 @@ bool postgres_directory_store::would_mix_currencies(const chain& shops) {
   return as_bool(db_->exec(has_purchases)[0][0]);
 }
 
-caf::expected<void> postgres_directory_store::save_chain(const chain& shops) {
+caf::expected<void>
+postgres_directory_store::save_chain(const tillstream::chain& chain) {
   return guarded(*db_, [&]() -> caf::expected<void> {
     transaction tx{*db_, begin_change};
-    if (would_mix_currencies(shops))
+    if (would_mix_currencies(chain))
       return caf::make_error(errc::invalid,
                              "the chain has sales in another currency");
     array_literal ids;
     array_literal names;
     array_literal zones;
     array_literal starts;
-    for (const auto& x : shops.branches) {
+    for (const auto& x : chain.branches) {
       ids.add(x.id);
       names.add(x.name);
       zones.add(x.time_zone);
       starts.add(x.day_start_minutes);
     }
-    db_->exec(upsert_chain, shops.name, shops.currency.code);
+    db_->exec(upsert_chain, chain.name, chain.currency.code);
     db_->exec(upsert_branches, ids.str(), names.str(), zones.str(),
               starts.str());
     tx.commit();

@@ -1,4 +1,4 @@
-#include "storage/aggregate_store.hpp"
+#include "storage/ports/aggregate_store.hpp"
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/stores.hpp"
 

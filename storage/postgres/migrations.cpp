@@ -1,6 +1,6 @@
 #include "storage/postgres/migrations.hpp"
 
-#include "messages/limits.hpp"
+#include "messages/core/limits.hpp"
 #include "storage/postgres/session.hpp"
 
 #include <fmt/format.h>
@@ -21,7 +21,7 @@ using namespace std::chrono_literals;
 
 /// Migrating and partitioning wait for each other, and for the transactions of
 /// a loaded system, longer than a purchase would.
-constexpr auto patience = 60s;
+constexpr auto timeout = 60s;
 constexpr auto longest_statement = 10min;
 
 constexpr int oldest_server = 15;
@@ -79,8 +79,8 @@ session_options patient_options() {
   session_options result;
   result.application_name = "tillstream-migrations";
   result.statement_timeout = longest_statement;
-  result.lock_timeout = patience;
-  result.idle_in_transaction_timeout = patience;
+  result.lock_timeout = timeout;
+  result.idle_in_transaction_timeout = timeout;
   return result;
 }
 
@@ -266,8 +266,8 @@ bool has_unsent(session& db, const daily_table& table,
   return as_bool(rows[0][0]);
 }
 
-/// Drops a detached partition, or attaches it again if the broker forgot some
-/// of its events while it was being detached.
+/// Drops a detached partition, or attaches it again if the stream lost data
+/// some of its events while it was being detached.
 std::string
 drop_detached(session& db, const daily_table& table, calendar_day day) {
   auto name = partition_name(table, day);

@@ -1,4 +1,4 @@
-#include "storage/outbox_store.hpp"
+#include "storage/ports/outbox_store.hpp"
 
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/stores.hpp"
@@ -23,7 +23,7 @@ constexpr int64_t mark_distance = 1000;
 
 // -- statements ---------------------------------------------------------------
 
-constexpr statement fetch_notes{"fetch_outbox", R"(
+constexpr statement fetch_notices{"fetch_outbox", R"(
   SELECT branch_id, seq, event_id,
          (extract(epoch FROM created_at) * 1000)::bigint AS created_at,
          publish_round, payload
@@ -31,7 +31,7 @@ constexpr statement fetch_notes{"fetch_outbox", R"(
   WHERE seq = ANY ($1::bigint[]) AND status = 'NEW'
   ORDER BY seq)"};
 
-constexpr statement poll_notes{"poll_outbox", R"(
+constexpr statement poll_notices{"poll_outbox", R"(
   SELECT branch_id, seq, event_id,
          (extract(epoch FROM created_at) * 1000)::bigint AS created_at,
          publish_round, payload
@@ -93,7 +93,7 @@ constexpr statement oldest_event{"oldest_outbox_event", R"(
 // From the purchases, of which each was written with its event: a third of the
 // pages, and after a start each page costs more than all rows in it. In the
 // order of the primary key, so that the server stops at the limit.
-constexpr statement recent_notes{"recent_outbox", R"(
+constexpr statement recent_notices{"recent_outbox", R"(
   SELECT outbox_seq, event_id,
          (extract(epoch FROM recorded_at) * 1000)::bigint AS recorded_at
   FROM purchases
@@ -120,16 +120,17 @@ constexpr const char* begin_long
 
 // -- rows ---------------------------------------------------------------------
 
-std::vector<outbox_note> read_notes(const pqxx::result& rows) {
-  std::vector<outbox_note> result;
+std::vector<commit_notice> read_notices(const pqxx::result& rows) {
+  std::vector<commit_notice> result;
   for (auto row : rows) {
-    auto& note = result.emplace_back();
-    note.branch_id = as_text(row["branch_id"]);
-    note.seq = as_int(row["seq"]);
-    note.event_id = as_uuid(row["event_id"]);
-    note.recorded_at = as_timestamp(row["created_at"]);
-    note.publish_round = static_cast<int>(as_int(row["publish_round"]));
-    note.payload = std::make_shared<const std::string>(as_text(row["payload"]));
+    auto& notice = result.emplace_back();
+    notice.branch_id = as_text(row["branch_id"]);
+    notice.seq = as_int(row["seq"]);
+    notice.event_id = as_uuid(row["event_id"]);
+    notice.recorded_at = as_timestamp(row["created_at"]);
+    notice.publish_round = static_cast<int>(as_int(row["publish_round"]));
+    notice.payload
+      = std::make_shared<const std::string>(as_text(row["payload"]));
   }
   return result;
 }
@@ -149,20 +150,20 @@ public:
     // nop
   }
 
-  caf::expected<std::vector<outbox_note>>
+  caf::expected<std::vector<commit_notice>>
   fetch(const std::vector<int64_t>& seqs) override {
-    return guarded(*db_, [&]() -> caf::expected<std::vector<outbox_note>> {
-      return read_notes(db_->exec(fetch_notes, to_array(seqs)));
+    return guarded(*db_, [&]() -> caf::expected<std::vector<commit_notice>> {
+      return read_notices(db_->exec(fetch_notices, to_array(seqs)));
     });
   }
 
-  caf::expected<std::vector<outbox_note>>
+  caf::expected<std::vector<commit_notice>>
   poll(outbox_floor& floor, size_t limit) override;
 
-  caf::expected<std::vector<outbox_note>>
+  caf::expected<std::vector<commit_notice>>
   page(int64_t from_seq, size_t limit) override {
-    return guarded(*db_, [&]() -> caf::expected<std::vector<outbox_note>> {
-      return read_notes(db_->exec(poll_notes, from_seq, limit));
+    return guarded(*db_, [&]() -> caf::expected<std::vector<commit_notice>> {
+      return read_notices(db_->exec(poll_notices, from_seq, limit));
     });
   }
 
@@ -183,7 +184,7 @@ public:
   caf::expected<int64_t>
   republish(const std::string& branch_id, int64_t after_seq) override;
 
-  caf::expected<std::vector<outbox_note>>
+  caf::expected<std::vector<commit_notice>>
   recent(const std::string& branch_id, timestamp since, size_t limit) override;
 
   caf::expected<std::optional<int64_t>>
@@ -238,16 +239,16 @@ postgres_outbox_store::bounds postgres_outbox_store::read_bounds() {
 ///
 /// A transaction that stays open keeps the floor where it is, no more: rows
 /// above it are found all the same.
-caf::expected<std::vector<outbox_note>>
+caf::expected<std::vector<commit_notice>>
 postgres_outbox_store::poll(outbox_floor& floor, size_t limit) {
-  return guarded(*db_, [&]() -> caf::expected<std::vector<outbox_note>> {
+  return guarded(*db_, [&]() -> caf::expected<std::vector<commit_notice>> {
     // The rows are read last: their snapshot is the youngest, so what had
     // ended for `xmin` has ended for them.
     auto now = read_bounds();
     auto moved = floor;
     if (moved.generation != now.generation)
       moved = {now.stored_seq, 0, 0, now.generation};
-    auto result = read_notes(db_->exec(poll_notes, moved.seq, limit));
+    auto result = read_notices(db_->exec(poll_notices, moved.seq, limit));
     if (moved.candidate != 0 && now.xmin >= moved.candidate_xid) {
       auto settled = moved.candidate + 1;
       auto first_new = result.empty() ? settled : result.front().seq;
@@ -298,23 +299,23 @@ postgres_outbox_store::republish(const std::string& branch_id,
   });
 }
 
-caf::expected<std::vector<outbox_note>>
+caf::expected<std::vector<commit_notice>>
 postgres_outbox_store::recent(const std::string& branch_id, timestamp since,
                               size_t limit) {
-  return guarded(*db_, [&]() -> caf::expected<std::vector<outbox_note>> {
-    std::vector<outbox_note> result;
+  return guarded(*db_, [&]() -> caf::expected<std::vector<commit_notice>> {
+    std::vector<commit_notice> result;
     // Purchases are kept, their events are not.
     auto from = uuid7_floor(std::max(since, timestamp{}));
     auto oldest = db_->exec(oldest_event, branch_id, from);
     if (oldest.empty())
       return result;
     from = std::max(from, floor_of(as_uuid(oldest[0][0])));
-    for (auto row : db_->exec(recent_notes, branch_id, from, since, limit)) {
-      auto& note = result.emplace_back();
-      note.branch_id = branch_id;
-      note.seq = as_int(row[0]);
-      note.event_id = as_uuid(row[1]);
-      note.recorded_at = as_timestamp(row[2]);
+    for (auto row : db_->exec(recent_notices, branch_id, from, since, limit)) {
+      auto& notice = result.emplace_back();
+      notice.branch_id = branch_id;
+      notice.seq = as_int(row[0]);
+      notice.event_id = as_uuid(row[1]);
+      notice.recorded_at = as_timestamp(row[2]);
     }
     return result;
   });

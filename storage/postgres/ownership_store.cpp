@@ -1,4 +1,4 @@
-#include "storage/ownership_store.hpp"
+#include "storage/ports/ownership_store.hpp"
 
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/stores.hpp"

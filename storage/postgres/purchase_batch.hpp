@@ -1,7 +1,7 @@
 #pragma once
 
-#include "messages/chain.hpp"
-#include "messages/purchase.hpp"
+#include "messages/model/chain.hpp"
+#include "messages/model/purchase.hpp"
 
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
+#include "storage/ports/purchase_store.hpp"
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/stores.hpp"
-#include "storage/purchase_store.hpp"
 
 #include <utility>
 

@@ -1,8 +1,8 @@
-#include "storage/purchase_store.hpp"
+#include "storage/ports/purchase_store.hpp"
 
-#include "messages/event.hpp"
-#include "messages/limits.hpp"
-#include "messages/log.hpp"
+#include "messages/codec/event_codec.hpp"
+#include "messages/core/limits.hpp"
+#include "messages/core/log.hpp"
 #include "storage/postgres/pipeline.hpp"
 #include "storage/postgres/purchase_batch.hpp"
 #include "storage/postgres/session.hpp"
@@ -145,7 +145,7 @@ struct part_result {
   bool contended = false;
   /// Positions in the batch. Whoever is missing is in progress elsewhere.
   std::vector<std::pair<size_t, record_result>> results;
-  std::vector<outbox_note> committed;
+  std::vector<commit_notice> committed;
   int64_t commit_us = 0;
 };
 
@@ -306,8 +306,8 @@ read_claimed(const batch_part& part, const rows& locks, const rows& known) {
   return result;
 }
 
-outbox_note make_note(const new_sale& x) {
-  outbox_note result;
+commit_notice make_notice(const new_sale& x) {
+  commit_notice result;
   result.branch_id = x.row.branch_id;
   result.seq = x.seq;
   result.event_id = x.row.event_id;
@@ -353,7 +353,7 @@ purchase_event make_event(const new_sale& x, const reference_data& reference) {
   result.user_id = x.row.user_id;
   result.new_customer = x.row.new_customer;
   result.total = wanted.total;
-  result.currency = reference.shops->currency;
+  result.currency = reference.chain->currency;
   result.occurred_at = x.row.occurred_at;
   result.recorded_at = x.row.recorded_at;
   result.when = x.when;
@@ -366,8 +366,9 @@ purchase_event make_event(const new_sale& x, const reference_data& reference) {
 class branch_clocks {
 public:
   /// @returns null when the chain lacks the branch, or this machine its zone.
-  const branch_clock* find(const chain& shops, const std::string& branch_id) {
-    const auto* where = shops.find(branch_id);
+  const branch_clock*
+  find(const tillstream::chain& chain, const std::string& branch_id) {
+    const auto* where = chain.find(branch_id);
     if (where == nullptr)
       return nullptr;
     auto known = clocks_.find(branch_id);
@@ -444,15 +445,15 @@ private:
   using positions = std::span<const size_t>;
 
   void write_leaders(call& c, const batch_plan& plan);
-  void write(call& c, positions part, std::chrono::milliseconds patience);
+  void write(call& c, positions part, std::chrono::milliseconds timeout);
   void write_alone(call& c, const std::vector<size_t>& held);
   void take_over(call& c, part_result part);
   caf::error fail(const call& c, const std::exception& x) const;
 
   part_result
-  attempt(const call& c, positions part, std::chrono::milliseconds patience);
+  attempt(const call& c, positions part, std::chrono::milliseconds timeout);
   part_result
-  transact(const call& c, positions part, std::chrono::milliseconds patience);
+  transact(const call& c, positions part, std::chrono::milliseconds timeout);
   std::vector<new_sale>
   accept(const call& c, const claimed_batch& claimed, part_result& part);
   bool stamp(const call& c, new_sale& x, timestamp now);
@@ -537,10 +538,10 @@ void postgres_purchase_store::write_alone(call& c,
 
 /// Writes a part of the batch; halves it while it meets held locks.
 void postgres_purchase_store::write(call& c, positions part,
-                                    std::chrono::milliseconds patience) {
+                                    std::chrono::milliseconds timeout) {
   if (c.contended_attempts >= limits::contended_attempts_max)
     return;
-  auto done = attempt(c, part, patience);
+  auto done = attempt(c, part, timeout);
   if (!done.contended) {
     take_over(c, std::move(done));
     return;
@@ -569,9 +570,9 @@ void postgres_purchase_store::take_over(call& c, part_result part) {
 /// One transaction; turns what only costs this part into `contended`.
 part_result
 postgres_purchase_store::attempt(const call& c, positions part,
-                                 std::chrono::milliseconds patience) {
+                                 std::chrono::milliseconds timeout) {
   try {
-    return transact(c, part, patience);
+    return transact(c, part, timeout);
   } catch (const std::exception& x) {
     auto why = classify(*db_, x);
     // A duplicate is the row of a session that is not a writer: the next look
@@ -589,12 +590,12 @@ postgres_purchase_store::attempt(const call& c, positions part,
 
 part_result
 postgres_purchase_store::transact(const call& c, positions part,
-                                  std::chrono::milliseconds patience) {
+                                  std::chrono::milliseconds timeout) {
   part_result result;
   pipeline first{*db_};
   transaction tx{*db_, first};
-  if (patience != limits::lock_timeout)
-    first.add_sql(fmt::format("SET LOCAL lock_timeout = {}", patience.count()));
+  if (timeout != limits::lock_timeout)
+    first.add_sql(fmt::format("SET LOCAL lock_timeout = {}", timeout.count()));
   first.add_sql(take_id);
   batch_part asked{c.batch, part};
   auto locks = add_claims(asked, first);
@@ -614,7 +615,7 @@ postgres_purchase_store::transact(const call& c, positions part,
                        steady_clock::now() - before)
                        .count();
   for (auto& x : sales) {
-    result.committed.push_back(make_note(x));
+    result.committed.push_back(make_notice(x));
     result.results.emplace_back(
       x.at, record_result{verdict::recorded, std::move(x.row)});
   }
@@ -664,7 +665,7 @@ postgres_purchase_store::accept(const call& c, const claimed_batch& claimed,
 /// is unknown here: it waits for fresher reference data.
 bool postgres_purchase_store::stamp(const call& c, new_sale& x, timestamp now) {
   const auto& wanted = *x.wanted;
-  const auto* clock = clocks_.find(*c.reference.shops, wanted.branch_id);
+  const auto* clock = clocks_.find(*c.reference.chain, wanted.branch_id);
   if (clock == nullptr) {
     log::error("branch-without-clock", {{"branch", wanted.branch_id}});
     return false;
@@ -677,7 +678,7 @@ bool postgres_purchase_store::stamp(const call& c, new_sale& x, timestamp now) {
   row.user_id = wanted.user_id ? *wanted.user_id : uuids_.v4();
   row.new_customer = !wanted.user_id;
   row.total = wanted.total;
-  row.currency = c.reference.shops->currency.code;
+  row.currency = c.reference.chain->currency.code;
   row.items_count = static_cast<int>(wanted.items.size());
   row.occurred_at = wanted.occurred_at.value_or(now);
   row.recorded_at = now;
@@ -713,7 +714,7 @@ void postgres_purchase_store::write_sales(const call& c,
       encode_event(make_event(sale, c.reference)));
     x.add(sale);
   }
-  to.add(write_purchases, now, c.reference.shops->currency.code,
+  to.add(write_purchases, now, c.reference.chain->currency.code,
          x.made_customer, x.branch, x.purchase_id, x.event_id, x.seq, x.key,
          x.fingerprint, x.receipt, x.cashier, x.pos, x.customer, x.new_customer,
          x.total, x.items_count, x.occurred_at, x.day, x.hour, x.minute,

@@ -39,11 +39,11 @@ std::string
 with_defaults(const std::string& dsn, const session_options& options) {
   if (!is_url(dsn))
     return connection_defaults(options, ' ') + ' ' + dsn;
-  auto question = dsn.find('?');
-  auto head = dsn.substr(0, question);
+  auto query = dsn.find('?');
+  auto head = dsn.substr(0, query);
   auto result = head + '?' + connection_defaults(options, '&');
-  if (question != std::string::npos)
-    result += '&' + dsn.substr(question + 1);
+  if (query != std::string::npos)
+    result += '&' + dsn.substr(query + 1);
   return result;
 }
 
@@ -136,7 +136,7 @@ void session::prepare(const statement& what) {
     return;
   connection_.prepare(what.name, what.sql);
 #if PQXX_VERSION_MAJOR < 7
-  // libpqxx 6 only notes it until the first `exec_prepared`.
+  // libpqxx 6 only notices it until the first `exec_prepared`.
   connection_.prepare_now(what.name);
 #endif
   prepared_.insert(what.name);

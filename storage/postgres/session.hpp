@@ -1,9 +1,9 @@
 #pragma once
 
-#include "messages/error.hpp"
-#include "messages/limits.hpp"
-#include "messages/time.hpp"
-#include "messages/uuid.hpp"
+#include "messages/core/error.hpp"
+#include "messages/core/limits.hpp"
+#include "messages/core/time.hpp"
+#include "messages/core/uuid.hpp"
 #include "storage/postgres/array_param.hpp"
 
 #include <caf/error.hpp>

@@ -1,17 +1,15 @@
 #pragma once
 
-#include "messages/chain.hpp"
-#include "storage/aggregate_store.hpp"
-#include "storage/directory_store.hpp"
-#include "storage/outbox_store.hpp"
-#include "storage/ownership_store.hpp"
-#include "storage/purchase_store.hpp"
+#include "messages/model/chain.hpp"
+#include "storage/ports/aggregate_store.hpp"
+#include "storage/ports/directory_store.hpp"
+#include "storage/ports/outbox_store.hpp"
+#include "storage/ports/ownership_store.hpp"
+#include "storage/ports/purchase_store.hpp"
 
 #include <caf/expected.hpp>
 
 #include <functional>
-#include <map>
-#include <memory>
 #include <string>
 
 /// @file storage/postgres/stores.hpp
@@ -21,13 +19,9 @@
 
 namespace tillstream::storage {
 
-/// Names and categories by product id; shared, replaced, never changed.
-using catalog = std::map<std::string, catalog_product, std::less<>>;
-using catalog_ptr = std::shared_ptr<const catalog>;
-
 /// What a purchase store needs besides its session: read for every batch.
 struct reference_data {
-  chain_ptr shops;
+  chain_ptr chain;
   catalog_ptr products;
 };
 

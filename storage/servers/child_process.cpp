@@ -1,6 +1,6 @@
 #include "storage/servers/child_process.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 
 #include <fmt/format.h>
 
@@ -237,8 +237,8 @@ bool child_process::running() {
   return false;
 }
 
-bool child_process::wait(milliseconds patience) {
-  auto deadline = steady_clock::now() + patience;
+bool child_process::wait(milliseconds timeout) {
+  auto deadline = steady_clock::now() + timeout;
   while (running()) {
     if (steady_clock::now() >= deadline)
       return false;
@@ -252,7 +252,7 @@ void child_process::stop(const std::vector<stop_step>& steps) {
     if (!running())
       return;
     kill(pid_, step.signal);
-    if (wait(step.patience))
+    if (wait(step.timeout))
       return;
   }
 }
@@ -268,7 +268,7 @@ bool child_process::succeeded() const {
 }
 
 caf::expected<run_result>
-run_program(spawn_request request, milliseconds patience) {
+run_program(spawn_request request, milliseconds timeout) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0)
     return caf::make_error(errc::unavailable, "no pipe: too many open files");
@@ -280,7 +280,7 @@ run_program(spawn_request request, milliseconds patience) {
     return child.error();
   }
   run_result result;
-  auto deadline = steady_clock::now() + patience;
+  auto deadline = steady_clock::now() + timeout;
   for (;;) {
     auto left = std::chrono::duration_cast<milliseconds>(deadline
                                                          - steady_clock::now());

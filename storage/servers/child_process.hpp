@@ -48,7 +48,7 @@ struct spawn_request {
 /// A signal, and how long to wait for the end after it.
 struct stop_step {
   int signal;
-  std::chrono::milliseconds patience;
+  std::chrono::milliseconds timeout;
 };
 
 /// A process that we started. Dropping the object leaves the process alone.
@@ -69,7 +69,7 @@ public:
   bool running();
 
   /// @returns whether the process ended in time.
-  bool wait(std::chrono::milliseconds patience);
+  bool wait(std::chrono::milliseconds timeout);
 
   /// Signals step by step until the process has ended.
   void stop(const std::vector<stop_step>& steps);
@@ -91,9 +91,9 @@ struct run_result {
   std::string output;
 };
 
-/// Runs a program to its end, or kills it after `patience`.
+/// Runs a program to its end, or kills it after `timeout`.
 caf::expected<run_result>
-run_program(spawn_request request, std::chrono::milliseconds patience);
+run_program(spawn_request request, std::chrono::milliseconds timeout);
 
 /// Whether `user` may enter `directory`, with everything above it.
 bool can_enter(const server_user& user, const std::string& directory);

@@ -1,6 +1,6 @@
 #include "storage/servers/nats_server.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 
 #include <fmt/format.h>
 
@@ -29,7 +29,7 @@ constexpr const char* data = "nats";
 constexpr const char* config_file = "nats.conf";
 
 /// How long a server that listens may take to say who it is.
-constexpr auto hello_patience = 500ms;
+constexpr auto hello_timeout = 500ms;
 
 /// Quotes a string for the configuration.
 std::string in_quotes(const std::string& text) {
@@ -90,8 +90,8 @@ std::string read_greeting(uint16_t port) {
   auto fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0)
     return {};
-  timeval patience{0, std::chrono::microseconds{hello_patience}.count()};
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  timeval timeout{0, std::chrono::microseconds{hello_timeout}.count()};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
@@ -159,19 +159,19 @@ caf::expected<void> nats_server::configure() {
   // flush at every message would halve the rate for no gain in truth. Servers
   // before 2.10 do not know the setting.
   auto sync = version >= std::pair{2, 10} ? "  sync_interval: \"1s\"\n" : "";
-  auto text = fmt::format("# Written at each start.\n"
-                          "server_name: {}\n"
-                          "listen: \"127.0.0.1:{}\"\n"
-                          "authorization {{\n"
-                          "  user: {}\n"
-                          "  password: {}\n"
-                          "}}\n"
-                          "jetstream {{\n"
-                          "  store_dir: {}\n"
-                          "{}}}\n",
-                          in_quotes(options_.server_name), port(),
-                          in_quotes(user), in_quotes(options_.password),
-                          in_quotes(store_dir()), sync);
+  auto text
+    = fmt::format("# Written at each start.\n"
+                  "server_name: {}\n"
+                  "listen: \"127.0.0.1:{}\"\n"
+                  "authorization {{\n"
+                  "  user: {}\n"
+                  "  password: {}\n"
+                  "}}\n"
+                  "jetstream {{\n"
+                  "  store_dir: {}\n"
+                  "{}}}\n",
+                  in_quotes(options_.server_name), port(), in_quotes(user),
+                  in_quotes(options_.password), in_quotes(store_dir()), sync);
   return dir_.write(config_file, text, true);
 }
 

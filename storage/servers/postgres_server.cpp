@@ -1,6 +1,6 @@
 #include "storage/servers/postgres_server.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 
 #include <fmt/format.h>
 
@@ -33,8 +33,8 @@ constexpr const char* lock_file = "postgres/postmaster.pid";
 constexpr const char* config_file = "postgresql.conf";
 constexpr const char* log_file = "postgres.log";
 
-constexpr auto initdb_patience = 180s;
-constexpr auto psql_patience = 60s;
+constexpr auto initdb_timeout = 180s;
+constexpr auto psql_timeout = 60s;
 
 /// An eighth of the machine's memory, 128 MB to 1 GB. Most keys are random, so
 /// each sale needs any page of a dozen indexes. Once they do not fit, sessions
@@ -202,7 +202,7 @@ postgres_server::postgres_server(const server_directory& dir, settings options)
 
 caf::expected<std::string>
 postgres_server::find_programs(const server_directory& dir) {
-  auto text = dir.read(std::string{data} + "/PG_VERSION");
+  auto text = dir.read(fmt::format("{}/PG_VERSION", data));
   auto wanted = text ? number_at_start(*text) : 0;
   auto places = usual_places();
   if (const char* chosen = std::getenv("TILLSTREAM_PG_BIN"))
@@ -250,7 +250,7 @@ caf::expected<void> postgres_server::run_logged(spawn_request request,
   close(*log);
   if (!process)
     return process.error();
-  if (!process->wait(initdb_patience))
+  if (!process->wait(initdb_timeout))
     process->stop({{SIGINT, 5000ms}, {SIGKILL, 5000ms}});
   if (process->succeeded())
     return {};
@@ -332,7 +332,7 @@ postgres_server::create_database(const std::string& name,
        fmt::format("--command=CREATE DATABASE {} TEMPLATE {}", name, from)};
   // Not in the arguments, which everybody can read.
   request.environment = {"PGPASSWORD=" + options_.password};
-  auto result = run_program(std::move(request), psql_patience);
+  auto result = run_program(std::move(request), psql_timeout);
   if (!result)
     return result.error();
   if (result->ok || result->output.find("already exists") != std::string::npos)

@@ -1,6 +1,6 @@
 #include "storage/servers/private_server.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 
 #include <fmt/format.h>
 
@@ -19,7 +19,7 @@ using std::chrono::steady_clock;
 constexpr int launches_max = 3;
 
 /// After a crash, PostgreSQL replays up to `max_wal_size` first.
-constexpr auto ready_patience = 300s;
+constexpr auto ready_timeout = 300s;
 
 constexpr auto ready_poll = 5ms;
 
@@ -55,7 +55,7 @@ caf::expected<void> private_server::spawn() {
 }
 
 caf::expected<void> private_server::await_ready() {
-  auto deadline = steady_clock::now() + ready_patience;
+  auto deadline = steady_clock::now() + ready_timeout;
   for (int launches = 1;;) {
     if (!process_.running()) {
       if (launches++ == launches_max)

@@ -1,6 +1,6 @@
 #include "storage/servers/private_servers.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 #include "storage/servers/nats_server.hpp"
 #include "storage/servers/postgres_server.hpp"
 #include "storage/servers/server_directory.hpp"
@@ -25,7 +25,7 @@ constexpr const char* oltp_name = "tillstream_oltp";
 constexpr const char* analytics_name = "tillstream_analytics";
 
 /// How long leftovers have to follow each signal.
-constexpr auto leftover_patience = 10s;
+constexpr auto leftover_timeout = 10s;
 constexpr auto leftover_poll = 10ms;
 
 /// What a killed predecessor may have left: servers that are still ending, and
@@ -42,7 +42,7 @@ find_leftovers(const server_directory& dir, const std::string& cluster) {
 caf::expected<void>
 stop_leftovers(const server_directory& dir, const std::string& cluster) {
   for (int signal : {SIGINT, SIGQUIT, SIGKILL}) {
-    auto deadline = steady_clock::now() + leftover_patience;
+    auto deadline = steady_clock::now() + leftover_timeout;
     auto leftovers = find_leftovers(dir, cluster);
     for (auto pid : leftovers) {
       kill(pid, signal);

@@ -1,6 +1,6 @@
 #include "storage/servers/server_directory.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 
 #include <fmt/format.h>
 
@@ -34,7 +34,7 @@ using namespace std::chrono_literals;
 constexpr const char* instances_root = "/var/lib/tillstream/instances";
 
 /// A predecessor that was killed a moment ago may not be gone yet.
-constexpr auto lock_patience = 500ms;
+constexpr auto lock_timeout = 500ms;
 
 /// A log beyond this is put aside at the next start; so two such files are all
 /// that a directory keeps.
@@ -126,7 +126,7 @@ caf::expected<int> take_lock(const std::string& data_dir) {
     open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
   if (fd.get() < 0)
     return system_error(fmt::format("cannot open {}", path));
-  auto deadline = std::chrono::steady_clock::now() + lock_patience;
+  auto deadline = std::chrono::steady_clock::now() + lock_timeout;
   while (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR)
       return system_error(fmt::format("cannot lock {}", path));

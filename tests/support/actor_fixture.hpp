@@ -1,9 +1,9 @@
 #pragma once
 
-#include "actors/system_config.hpp"
-#include "messages/error.hpp"
-#include "messages/fwd.hpp"
-#include "messages/log.hpp"
+#include "actors/runtime/system_config.hpp"
+#include "messages/core/error.hpp"
+#include "messages/core/log.hpp"
+#include "messages/protocol/fwd.hpp"
 
 #include <caf/actor.hpp>
 #include <caf/actor_system.hpp>

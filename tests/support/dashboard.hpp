@@ -1,15 +1,15 @@
 #pragma once
 
-#include "actors/analytics_plan.hpp"
-#include "actors/directory_view.hpp"
-#include "messages/http.hpp"
+#include "actors/directory/view.hpp"
+#include "actors/query/plan.hpp"
+#include "messages/model/http.hpp"
 
 #include <memory>
 #include <string>
 #include <utility>
 
 /// @file tests/support/dashboard.hpp
-/// Questions as the gateway passes them on.
+/// Queries as the gateway passes them on.
 
 namespace tillstream::test {
 
@@ -25,21 +25,21 @@ inline chain far_flung_chain() {
   return result;
 }
 
-inline directory_ptr directory_of(const chain& shops) {
+inline directory_ptr directory_of(const tillstream::chain& chain) {
   storage::directory_snapshot snapshot;
-  snapshot.shops = shops;
+  snapshot.chain = chain;
   return std::make_shared<const directory>(snapshot);
 }
 
-inline analytics_question
-question(std::string name, header_list query = {}, std::string accept = {}) {
+inline analytics_query
+query(std::string name, header_list query = {}, std::string accept = {}) {
   auto request = std::make_shared<http_request>();
   request->method = "GET";
   request->path = "/analytics/" + name;
   request->query = std::move(query);
   if (!accept.empty())
     request->headers.emplace_back("accept", std::move(accept));
-  analytics_question result;
+  analytics_query result;
   result.request = std::move(request);
   result.name = std::move(name);
   result.trace_id = "00000000000000000000000000000001";

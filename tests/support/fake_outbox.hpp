@@ -1,11 +1,11 @@
 #pragma once
 
-#include "messages/error.hpp"
-#include "messages/event.hpp"
-#include "messages/purchase.hpp"
-#include "messages/uuid.hpp"
-#include "storage/event_stream.hpp"
-#include "storage/outbox_store.hpp"
+#include "messages/codec/event_codec.hpp"
+#include "messages/core/error.hpp"
+#include "messages/core/uuid.hpp"
+#include "messages/model/purchase.hpp"
+#include "storage/ports/event_stream.hpp"
+#include "storage/ports/outbox_store.hpp"
 
 #include <algorithm>
 #include <cassert>
@@ -22,7 +22,7 @@ namespace tillstream::tests {
 /// `outbox_events` in memory. Outlives the stores that are opened on it.
 struct fake_outbox {
   struct row {
-    outbox_note note;
+    commit_notice notice;
     bool sent = false;
   };
 
@@ -44,17 +44,17 @@ struct fake_outbox {
   size_t polls = 0;
 
   /// Commits an event.
-  outbox_note commit(const std::string& branch_id, int64_t seq) {
-    outbox_note note;
-    note.branch_id = branch_id;
-    note.seq = seq;
+  commit_notice commit(const std::string& branch_id, int64_t seq) {
+    commit_notice notice;
+    notice.branch_id = branch_id;
+    notice.seq = seq;
     for (size_t i = 0; i < 8; ++i)
-      note.event_id.bytes[15 - i] = static_cast<uint8_t>(seq >> (8 * i));
-    note.payload = std::make_shared<const std::string>(branch_id + "#"
-                                                       + std::to_string(seq));
+      notice.event_id.bytes[15 - i] = static_cast<uint8_t>(seq >> (8 * i));
+    notice.payload = std::make_shared<const std::string>(branch_id + "#"
+                                                         + std::to_string(seq));
     open.erase(seq);
-    rows.emplace(seq, row{note});
-    return note;
+    rows.emplace(seq, row{notice});
+    return notice;
   }
 
   size_t unsent() const {
@@ -64,7 +64,7 @@ struct fake_outbox {
 
   row* find(const uuid& event_id) {
     for (auto& [seq, x] : rows)
-      if (x.note.event_id == event_id)
+      if (x.notice.event_id == event_id)
         return &x;
     return nullptr;
   }
@@ -76,19 +76,19 @@ public:
     // nop
   }
 
-  caf::expected<std::vector<outbox_note>>
+  caf::expected<std::vector<commit_notice>>
   fetch(const std::vector<int64_t>& seqs) override {
     if (table_.down)
       return away();
-    std::vector<outbox_note> result;
+    std::vector<commit_notice> result;
     for (auto seq : seqs)
       if (auto i = table_.rows.find(seq);
           i != table_.rows.end() && !i->second.sent)
-        result.push_back(i->second.note);
+        result.push_back(i->second.notice);
     return result;
   }
 
-  caf::expected<std::vector<outbox_note>>
+  caf::expected<std::vector<commit_notice>>
   poll(storage::outbox_floor& floor, size_t limit) override {
     if (table_.down)
       return away();
@@ -99,16 +99,16 @@ public:
     return result;
   }
 
-  caf::expected<std::vector<outbox_note>>
+  caf::expected<std::vector<commit_notice>>
   page(int64_t from_seq, size_t limit) override {
     if (table_.down)
       return away();
     ++table_.polls;
-    std::vector<outbox_note> result;
+    std::vector<commit_notice> result;
     auto i = table_.rows.lower_bound(from_seq);
     for (; i != table_.rows.end() && result.size() < limit; ++i)
       if (!i->second.sent)
-        result.push_back(i->second.note);
+        result.push_back(i->second.notice);
     return result;
   }
 
@@ -149,22 +149,22 @@ public:
     int64_t count = 0;
     for (auto i = table_.rows.upper_bound(after_seq); i != table_.rows.end();
          ++i)
-      if (auto& x = i->second; x.sent && x.note.branch_id == branch_id) {
+      if (auto& x = i->second; x.sent && x.notice.branch_id == branch_id) {
         x.sent = false;
-        ++x.note.publish_round;
+        ++x.notice.publish_round;
         ++count;
       }
     return count;
   }
 
-  caf::expected<std::vector<outbox_note>>
+  caf::expected<std::vector<commit_notice>>
   recent(const std::string& branch_id, timestamp, size_t limit) override {
     if (table_.down)
       return away();
-    std::vector<outbox_note> result;
+    std::vector<commit_notice> result;
     for (auto& [seq, x] : table_.rows)
-      if (x.note.branch_id == branch_id && result.size() < limit)
-        result.push_back(x.note);
+      if (x.notice.branch_id == branch_id && result.size() < limit)
+        result.push_back(x.notice);
     return result;
   }
 
@@ -175,7 +175,7 @@ public:
     std::vector<std::string> result;
     for (auto& id : event_ids) {
       auto x = table_.find(id);
-      result.push_back(x ? *x->note.payload : std::string{});
+      result.push_back(x ? *x->notice.payload : std::string{});
     }
     return result;
   }

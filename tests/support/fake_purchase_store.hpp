@@ -1,8 +1,8 @@
 #pragma once
 
-#include "messages/error.hpp"
-#include "messages/purchase.hpp"
-#include "storage/purchase_store.hpp"
+#include "messages/core/error.hpp"
+#include "messages/model/purchase.hpp"
+#include "storage/ports/purchase_store.hpp"
 
 #include <cstdint>
 #include <deque>
@@ -70,7 +70,7 @@ public:
 
   caf::expected<storage::record_batch_result>
   record(const std::vector<purchase_ptr>& batch) override {
-    note(batch);
+    notice(batch);
     if (db_.on_record)
       db_.on_record();
     auto fault = take_fault();
@@ -91,7 +91,7 @@ public:
   }
 
 private:
-  void note(const std::vector<purchase_ptr>& batch) {
+  void notice(const std::vector<purchase_ptr>& batch) {
     std::vector<uuid> keys;
     for (auto& x : batch)
       keys.push_back(x->idempotency_key);
@@ -109,7 +109,7 @@ private:
   }
 
   record_result resolve(const purchase& x, std::set<fake_database::key>& ours,
-                        std::vector<outbox_note>& committed) {
+                        std::vector<commit_notice>& committed) {
     if (db_.held.contains(x.idempotency_key))
       return {};
     fake_database::key key{x.branch_id, x.idempotency_key};
@@ -125,17 +125,17 @@ private:
   }
 
   record_result insert(const fake_database::key& key, const purchase& x,
-                       std::vector<outbox_note>& committed) {
+                       std::vector<commit_notice>& committed) {
     recorded_purchase done;
     done.purchase_id = db_.ids.v7(from_ms(1));
     done.event_id = db_.ids.v7(from_ms(1));
     done.branch_id = x.branch_id;
     db_.rows.emplace(key, fake_database::row{x.fingerprint, done});
-    outbox_note note;
-    note.branch_id = x.branch_id;
-    note.seq = static_cast<int64_t>(db_.rows.size());
-    note.event_id = done.event_id;
-    committed.push_back(note);
+    commit_notice notice;
+    notice.branch_id = x.branch_id;
+    notice.seq = static_cast<int64_t>(db_.rows.size());
+    notice.event_id = done.event_id;
+    committed.push_back(notice);
     return {verdict::recorded, done};
   }
 

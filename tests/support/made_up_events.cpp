@@ -176,14 +176,14 @@ std::vector<purchase_event> event_maker::make_many(size_t count) {
   return result;
 }
 
-void record_events(const std::string& dsn, const chain& shops,
+void record_events(const std::string& dsn, const tillstream::chain& chain,
                    const std::vector<purchase_event>& events) {
   pqxx::connection connection{dsn};
   pqxx::work tx{connection};
   tx.exec("SET LOCAL timezone = 'UTC'");
   insert branches{tx, "INSERT INTO branches (branch_id, name, time_zone, "
                       "day_start_minutes)"};
-  for (const auto& x : shops.branches)
+  for (const auto& x : chain.branches)
     branches.add(x.id, x.name, x.time_zone, x.day_start_minutes);
   insert customers{tx, "INSERT INTO customers (customer_id, created_at)"};
   insert purchases{

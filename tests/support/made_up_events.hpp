@@ -1,9 +1,9 @@
 #pragma once
 
-#include "messages/apply.hpp"
-#include "messages/chain.hpp"
-#include "messages/event.hpp"
-#include "messages/uuid.hpp"
+#include "messages/codec/event_codec.hpp"
+#include "messages/core/uuid.hpp"
+#include "messages/model/apply.hpp"
+#include "messages/model/chain.hpp"
 
 #include <cstdint>
 #include <random>
@@ -74,7 +74,7 @@ private:
 
 /// Rows of the purchases' database: purchases, items, customers and outbox
 /// (SENT), as if sold. @param dsn A migrated `oltp` database.
-void record_events(const std::string& dsn, const chain& shops,
+void record_events(const std::string& dsn, const tillstream::chain& chain,
                    const std::vector<purchase_event>& events);
 
 /// Tables `truth_sales` and `truth_items` in a database of any kind.

@@ -67,9 +67,10 @@ changed(const purchase_ptr& x, const purchase_maker::change& edit) {
   return std::make_shared<const purchase>(std::move(copy));
 }
 
-storage::reference_source reference_to(chain shops, storage::catalog products) {
+storage::reference_source
+reference_to(tillstream::chain chain, storage::catalog products) {
   storage::reference_data data;
-  data.shops = std::make_shared<const chain>(std::move(shops));
+  data.chain = std::make_shared<const tillstream::chain>(std::move(chain));
   data.products = std::make_shared<const storage::catalog>(std::move(products));
   return [data] { return data; };
 }

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "messages/purchase.hpp"
-#include "messages/uuid.hpp"
+#include "messages/core/uuid.hpp"
+#include "messages/model/purchase.hpp"
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/stores.hpp"
 #include "tests/support/must.hpp"
@@ -47,7 +47,8 @@ purchase_ptr changed(const purchase_ptr& x, const purchase_maker::change& edit);
 
 /// The default chain without a catalogue, or what the arguments say.
 storage::reference_source
-reference_to(chain shops = default_chain(), storage::catalog products = {});
+reference_to(tillstream::chain chain = default_chain(),
+             storage::catalog products = {});
 
 storage::purchase_store_ptr open_purchases(const std::string& dsn);
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 
 #include <caf/expected.hpp>
 

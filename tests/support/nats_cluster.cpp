@@ -1,6 +1,6 @@
 #include "tests/support/nats_cluster.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 #include "storage/servers/nats_server.hpp"
 #include "storage/servers/server_directory.hpp"
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "actors/documents.hpp"
-#include "messages/json.hpp"
+#include "actors/gateway/documents.hpp"
+#include "messages/codec/json.hpp"
 
 #include <algorithm>
 #include <stdexcept>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "messages/error.hpp"
-#include "storage/ownership_store.hpp"
+#include "messages/core/error.hpp"
+#include "storage/ports/ownership_store.hpp"
 
 #include <algorithm>
 #include <chrono>

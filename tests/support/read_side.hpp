@@ -1,8 +1,11 @@
 #pragma once
 
-#include "messages/error.hpp"
-#include "messages/interfaces.hpp"
-#include "messages/limits.hpp"
+#include "messages/codec/event_codec.hpp"
+#include "messages/core/error.hpp"
+#include "messages/core/limits.hpp"
+#include "messages/protocol/aggregation.hpp"
+#include "messages/protocol/intake.hpp"
+#include "messages/protocol/outbox.hpp"
 #include "tests/support/late_promise.hpp"
 #include "tests/support/table_model.hpp"
 
@@ -41,7 +44,7 @@ struct stream_script {
   std::vector<std::string> acked;
   /// Asked for since the last opening.
   uint64_t fetched = 0;
-  size_t state_questions = 0;
+  size_t state_queries = 0;
   /// The last message of a branch; without an entry that of the stream.
   std::map<std::string, uint64_t> last_of;
   std::vector<std::string> last_asked;
@@ -74,7 +77,7 @@ scripted_consumer(stream_consumer_actor::pointer, stream_script_ptr script) {
                            replies->end());
     },
     [script](atom::state) -> caf::result<stream_state> {
-      ++script->state_questions;
+      ++script->state_queries;
       if (script->down)
         return caf::make_error(errc::unavailable, "told to be down");
       return script->state;
@@ -168,13 +171,13 @@ struct reader_script {
   bool hold = false;
   errc error = errc::none;
   size_t loads = 0;
-  std::vector<chunk_request> chunks;
-  std::deque<std::pair<chunk_request, late_promise<chunk_ptr>>> held;
+  std::vector<slice_request> slices;
+  std::deque<std::pair<slice_request, late_promise<slice_ptr>>> held;
 
-  caf::expected<chunk_ptr> run(const chunk_request& x) {
+  caf::expected<slice_ptr> run(const slice_request& x) {
     if (error != errc::none)
       return caf::make_error(error, "told to fail");
-    return std::make_shared<const chunk>(tables->load_chunk(x));
+    return std::make_shared<const slice>(tables->load_slice(x));
   }
 
   void release() {
@@ -187,9 +190,9 @@ struct reader_script {
     }
   }
 
-  size_t count(chunk_request::kind what) const {
+  size_t count(slice_request::kind what) const {
     return static_cast<size_t>(
-      std::count_if(chunks.begin(), chunks.end(),
+      std::count_if(slices.begin(), slices.end(),
                     [what](const auto& x) { return x.what == what; }));
   }
 };
@@ -209,11 +212,11 @@ scripted_reader(aggregate_reader_actor::pointer self,
         script->tables->load(branch_id));
     },
     [self, script](atom::load,
-                   const chunk_request& x) -> caf::result<chunk_ptr> {
-      script->chunks.push_back(x);
+                   const slice_request& x) -> caf::result<slice_ptr> {
+      script->slices.push_back(x);
       if (!script->hold)
         return script->run(x);
-      late_promise<chunk_ptr> promise{self};
+      late_promise<slice_ptr> promise{self};
       script->held.emplace_back(x, promise);
       return promise.get();
     },
@@ -226,7 +229,7 @@ scripted_reader(aggregate_reader_actor::pointer self,
 // -- PURCHASE READER ----------------------------------------------------------
 
 struct outbox_script {
-  std::vector<outbox_note> notes;
+  std::vector<commit_notice> notices;
   bool down = false;
   size_t page = limits::backlog_ids_max;
   std::vector<timestamp> asked;
@@ -245,16 +248,16 @@ scripted_purchases(purchase_reader_actor::pointer, outbox_script_ptr script) {
       return customer_page_ptr{};
     },
     [script](atom::recent, const std::string& branch_id,
-             timestamp since) -> caf::result<notes_ptr> {
+             timestamp since) -> caf::result<commit_notices_ptr> {
       script->asked.push_back(since);
       if (script->down)
         return caf::make_error(errc::unavailable, "told to be down");
-      auto result = std::make_shared<std::vector<outbox_note>>();
-      for (const auto& x : script->notes)
+      auto result = std::make_shared<std::vector<commit_notice>>();
+      for (const auto& x : script->notices)
         if (x.branch_id == branch_id && x.recorded_at >= since
             && result->size() < script->page)
           result->push_back(x);
-      return notes_ptr{result};
+      return commit_notices_ptr{result};
     },
     [script](atom::state, const std::string&,
              const uuid& event_id) -> caf::result<int64_t> {
@@ -287,7 +290,7 @@ using relay_script_ptr = std::shared_ptr<relay_script>;
 inline outbox_relay_actor::behavior_type
 scripted_relay(outbox_relay_actor::pointer self, relay_script_ptr script) {
   return {
-    [](atom::committed, const notes_ptr&) {
+    [](atom::committed, const commit_notices_ptr&) {
       // nop
     },
     [self, script](atom::republish, const std::string& branch_id,
@@ -322,8 +325,8 @@ scripted_relay(outbox_relay_actor::pointer self, relay_script_ptr script) {
 
 // -- what is sent -------------------------------------------------------------
 
-inline outbox_note note_of(const purchase_event& x) {
-  outbox_note result;
+inline commit_notice notice_of(const purchase_event& x) {
+  commit_notice result;
   result.branch_id = x.branch_id;
   result.seq = x.outbox_seq;
   result.event_id = x.event_id;
@@ -331,10 +334,10 @@ inline outbox_note note_of(const purchase_event& x) {
   return result;
 }
 
-inline notes_ptr notes_of(const std::vector<purchase_event>& xs) {
-  auto result = std::make_shared<std::vector<outbox_note>>();
+inline commit_notices_ptr notices_of(const std::vector<purchase_event>& xs) {
+  auto result = std::make_shared<std::vector<commit_notice>>();
   for (const auto& x : xs)
-    result->push_back(note_of(x));
+    result->push_back(notice_of(x));
   return result;
 }
 

@@ -1,6 +1,6 @@
 #include "tests/support/postgres_fixture.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 #include <memory>

@@ -1,7 +1,7 @@
 #include "tests/support/table_model.hpp"
 
-#include "messages/error.hpp"
-#include "messages/limits.hpp"
+#include "messages/core/error.hpp"
+#include "messages/core/limits.hpp"
 
 #include <algorithm>
 #include <tuple>
@@ -122,9 +122,9 @@ branch_state table_model::load(const std::string& branch_id) const {
   return result;
 }
 
-chunk table_model::load_chunk(const chunk_request& request) const {
-  using kind = chunk_request::kind;
-  chunk result;
+slice table_model::load_slice(const slice_request& request) const {
+  using kind = slice_request::kind;
+  slice result;
   if (request.what == kind::subset_customers) {
     std::set<std::pair<calendar_day, uuid>> seen;
     for (size_t i = 0; i < request.branch_ids.size(); ++i) {
@@ -232,10 +232,10 @@ caf::expected<branch_state> model_store::load(const std::string& branch_id) {
   return tables_->load(branch_id);
 }
 
-caf::expected<chunk> model_store::load_chunk(const chunk_request& request) {
+caf::expected<slice> model_store::load_slice(const slice_request& request) {
   if (how_->read_error != errc::none)
     return caf::make_error(how_->read_error, "told to fail");
-  return tables_->load_chunk(request);
+  return tables_->load_slice(request);
 }
 
 caf::expected<timestamp> model_store::now() {

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "messages/error.hpp"
-#include "storage/aggregate_store.hpp"
+#include "messages/core/error.hpp"
+#include "storage/ports/aggregate_store.hpp"
 
 #include <cstdint>
 #include <map>
@@ -34,7 +34,7 @@ public:
 
   branch_state load(const std::string& branch_id) const;
 
-  chunk load_chunk(const chunk_request& request) const;
+  slice load_slice(const slice_request& request) const;
 
   /// Applied events of a branch, in order.
   const std::vector<purchase_event>& applied(const std::string& branch_id) {
@@ -103,7 +103,7 @@ public:
   caf::expected<std::vector<apply_outcome>>
   apply(const std::vector<apply_request_ptr>& requests) override;
   caf::expected<branch_state> load(const std::string& branch_id) override;
-  caf::expected<chunk> load_chunk(const chunk_request& request) override;
+  caf::expected<slice> load_slice(const slice_request& request) override;
   caf::expected<timestamp> now() override;
   caf::expected<int64_t> prune(int64_t rows_max) override;
 

@@ -1,6 +1,6 @@
 #include "tests/support/take_over.hpp"
 
-#include "messages/error.hpp"
+#include "messages/core/error.hpp"
 #include "storage/postgres/stores.hpp"
 #include "tests/support/must.hpp"
 

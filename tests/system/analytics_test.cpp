@@ -1,13 +1,12 @@
-#define BOOST_TEST_MODULE system_analytics
 #include <boost/test/unit_test.hpp>
 
 #include "tests/system/running_program.hpp"
 
-#include "messages/time.hpp"
+#include "messages/core/time.hpp"
 
 #include <fstream>
 
-/// The owner's questions, over HTTP, in zones with daylight saving.
+/// The owner's queries, over HTTP, in zones with daylight saving.
 
 using namespace tillstream;
 using namespace tillstream::test;
@@ -28,8 +27,8 @@ struct shop {
   shop() {
     auto path = directory.path() + "/chain.json";
     std::ofstream{path} << chain_file;
-    program = running_program::up(directory.path() + "/data",
-                                  {"--chain", path});
+    program
+      = running_program::up(directory.path() + "/data", {"--chain", path});
   }
 
   temporary_directory directory;
@@ -43,9 +42,9 @@ struct fixture {
   }
 
   /// Records one sale of 1.00 and returns its event.
-  std::string sell(const std::string& branch, const std::string& occurred_at,
-                   const std::string& user = {},
-                   const std::string& product = "p1") {
+  std::string
+  sell(const std::string& branch, const std::string& occurred_at,
+       const std::string& user = {}, const std::string& product = "p1") {
     sale x;
     x.branch_id = branch;
     x.occurred_at = occurred_at;
@@ -67,7 +66,7 @@ struct fixture {
 
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(system_analytics, fixture)
+BOOST_FIXTURE_TEST_SUITE(analytics_suite, fixture)
 
 BOOST_AUTO_TEST_CASE(a_customer_of_two_branches_counts_once_for_the_chain) {
   auto both = random_uuid();

@@ -1,9 +1,8 @@
-#define BOOST_TEST_MODULE system_cluster
 #include <boost/test/unit_test.hpp>
 
-#include "messages/error.hpp"
-#include "storage/event_stream.hpp"
-#include "storage/jetstream/jetstream_api.hpp"
+#include "messages/core/error.hpp"
+#include "storage/nats/jetstream_api.hpp"
+#include "storage/ports/event_stream.hpp"
 #include "tests/support/nats_cluster.hpp"
 #include "tests/support/postgres_fixture.hpp"
 #include "tests/system/fleet.hpp"
@@ -53,6 +52,8 @@ void verify(fleet& all) {
 }
 
 } // namespace
+
+BOOST_AUTO_TEST_SUITE(cluster_suite)
 
 BOOST_AUTO_TEST_CASE(a_broker_server_dies_while_tills_sell) {
   auto seed = std::random_device{}();
@@ -217,3 +218,5 @@ BOOST_AUTO_TEST_CASE(history_is_read_from_a_replica_and_never_wrong) {
   BOOST_TEST(metric(*node, "tillstream_replica_behind_total") > 0);
   BOOST_TEST(metric(*node, "tillstream_replica_reads_total") == 0);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE system_distribution
 #include <boost/test/unit_test.hpp>
 
 #include "tests/support/postgres_fixture.hpp"
@@ -107,6 +106,8 @@ void check(const std::string& schema, size_t distributed_min) {
 
 } // namespace
 
+BOOST_AUTO_TEST_SUITE(distribution_suite)
+
 BOOST_AUTO_TEST_CASE(unique_keys_of_purchases_have_the_distribution_column) {
   check("oltp", 4);
 }
@@ -114,3 +115,5 @@ BOOST_AUTO_TEST_CASE(unique_keys_of_purchases_have_the_distribution_column) {
 BOOST_AUTO_TEST_CASE(unique_keys_of_aggregates_have_the_distribution_column) {
   check("analytics", 10);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

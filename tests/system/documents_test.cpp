@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE system_documents
 #include <boost/test/unit_test.hpp>
 
 #include "tests/support/schema_check.hpp"
@@ -101,7 +100,7 @@ struct fixture {
 
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(system_documents, fixture)
+BOOST_FIXTURE_TEST_SUITE(documents_suite, fixture)
 
 BOOST_AUTO_TEST_CASE(answers_to_a_till_are_as_documented) {
   sale x;

@@ -1,10 +1,9 @@
-#define BOOST_TEST_MODULE system_fault
 #include <boost/test/unit_test.hpp>
 
 #include "tests/system/ledger.hpp"
 #include "tests/system/running_program.hpp"
 
-#include "storage/event_stream.hpp"
+#include "storage/ports/event_stream.hpp"
 
 #include <pqxx/pqxx>
 
@@ -59,8 +58,8 @@ struct world {
 
   void sells_on(size_t more) {
     auto before = book.accepted();
-    BOOST_TEST(eventually([&] { return book.accepted() >= before + more; },
-                          60s));
+    BOOST_TEST(
+      eventually([&] { return book.accepted() >= before + more; }, 60s));
   }
 
   void check() {
@@ -80,7 +79,7 @@ struct world {
 
 } // namespace
 
-BOOST_AUTO_TEST_SUITE(system_fault)
+BOOST_AUTO_TEST_SUITE(fault_suite)
 
 BOOST_AUTO_TEST_CASE(the_broker_dies_and_tills_never_notice) {
   world w;
@@ -108,9 +107,8 @@ BOOST_AUTO_TEST_CASE(the_database_dies_and_nothing_acknowledged_is_lost) {
     w.sells_on(100);
   }
   tills.stop();
-  BOOST_TEST(eventually([&] {
-    return w.program->request("GET", "/readyz", {}).status == 200;
-  }));
+  BOOST_TEST(eventually(
+    [&] { return w.program->request("GET", "/readyz", {}).status == 200; }));
   w.check();
 }
 
@@ -185,9 +183,9 @@ BOOST_AUTO_TEST_CASE(actors_that_throw_lose_nothing) {
 
 BOOST_AUTO_TEST_CASE(an_actor_that_always_throws_ends_the_node_with_code_1) {
   temporary_directory directory;
-  auto program
-    = running_program::up(directory.path() + "/data",
-                          {"--fault-points", "outbox-relay.committed=throw:1000"});
+  auto program = running_program::up(
+    directory.path() + "/data",
+    {"--fault-points", "outbox-relay.committed=throw:1000"});
   auto keep_selling = [&] {
     program->post("branch-1", sale{}.body());
     return program->wait(0s).has_value();
@@ -204,28 +202,29 @@ BOOST_AUTO_TEST_CASE(hostile_messages_on_the_subject_stop_nobody) {
   auto sold = w.program->post("branch-1", sale{}.body());
   storage::nats_settings broker;
   broker.url = w.program->where().nats_url;
-  auto publisher = storage::connect_publisher(
-    broker, [](std::vector<publish_ack>) {});
+  auto publisher
+    = storage::connect_publisher(broker, [](std::vector<publish_ack>) {});
   BOOST_REQUIRE(publisher);
   uint64_t token = 0;
   for (const char* payload :
-       {"", "{", "null", "[]", "{\"specversion\":\"1.0\"}",
-        "\xff\xfe not text", "{\"id\":\"not-a-uuid\"}"}) {
+       {"", "{", "null", "[]", "{\"specversion\":\"1.0\"}", "\xff\xfe not text",
+        "{\"id\":\"not-a-uuid\"}"}) {
     ++token;
     BOOST_TEST(bool((*publisher)
                       ->publish(token, "purchases.created.branch-1",
                                 "hostile-" + std::to_string(token), payload)));
   }
   auto next = w.program->post("branch-1", sale{}.body());
-  auto seen
-    = w.program->ask("/analytics/summary?branch_id=branch-1&after="
-                     + next.at("event_id"));
+  auto seen = w.program->ask("/analytics/summary?branch_id=branch-1&after="
+                             + next.at("event_id"));
   BOOST_TEST(seen.header("applied-after") == "true");
   BOOST_TEST(seen.at("total.purchases") == "2");
   pqxx::connection session{w.program->where().analytics_dsn};
   pqxx::work work{session};
-  auto rows = work.exec("SELECT count(*) FROM quarantined_events "
-                        "WHERE reason <> ''")[0][0].as<int>();
+  auto rows = work
+                .exec("SELECT count(*) FROM quarantined_events "
+                      "WHERE reason <> ''")[0][0]
+                .as<int>();
   BOOST_TEST(rows == 7);
   auto verified = run_command({"verify", "--data-dir", w.dir}, 120s);
   BOOST_TEST(verified.code == 0, verified.output << verified.errors);

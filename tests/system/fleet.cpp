@@ -1,9 +1,9 @@
 #include "tests/system/fleet.hpp"
 
-#include "actors/api_key.hpp"
 #include "actors/commands/preparation.hpp"
-#include "messages/error.hpp"
-#include "storage/jetstream/jetstream_api.hpp"
+#include "actors/directory/api_key.hpp"
+#include "messages/core/error.hpp"
+#include "storage/nats/jetstream_api.hpp"
 #include "storage/postgres/stores.hpp"
 #include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
@@ -41,7 +41,7 @@ fleet::fleet(const std::string& oltp_dsn, const std::string& analytics_dsn,
   };
   where_.owner_key = key(storage::key_role::owner, "");
   where_.operator_key = key(storage::key_role::operator_, "");
-  for (const auto& x : must(store->load()).shops.branches)
+  for (const auto& x : must(store->load()).chain.branches)
     where_.till_keys[x.id] = key(storage::key_role::till, x.id);
   if (auto written = commands::write_endpoints(dir_.path(), where_); !written)
     throw std::runtime_error(describe(written.error()));
@@ -55,9 +55,9 @@ std::unique_ptr<running_program> fleet::serve(std::vector<std::string> more) {
 }
 
 command_result
-fleet::run(std::vector<std::string> words, std::chrono::seconds patience) {
+fleet::run(std::vector<std::string> words, std::chrono::seconds timeout) {
   words.insert(words.end(), {"--data-dir", dir_.path()});
-  return run_command(words, patience);
+  return run_command(words, timeout);
 }
 
 } // namespace tillstream::test

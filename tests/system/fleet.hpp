@@ -26,7 +26,7 @@ public:
 
   /// Runs a command that finds the servers by the directory.
   command_result run(std::vector<std::string> words,
-                     std::chrono::seconds patience = std::chrono::seconds{60});
+                     std::chrono::seconds timeout = std::chrono::seconds{60});
 
   const commands::endpoints& where() const {
     return where_;

@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE system_intake
 #include <boost/test/unit_test.hpp>
 
 #include "tests/system/running_program.hpp"
@@ -68,7 +67,7 @@ replaced(std::string text, const std::string& what, const std::string& by) {
 
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(system_intake, fixture)
+BOOST_FIXTURE_TEST_SUITE(intake_suite, fixture)
 
 BOOST_AUTO_TEST_CASE(a_sale_is_recorded_with_items_customer_and_outbox_row) {
   sale x;

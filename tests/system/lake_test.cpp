@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE system_lake
 #include <boost/test/unit_test.hpp>
 
 #include "tests/system/ledger.hpp"
@@ -60,8 +59,8 @@ public:
   lake_watch(const lake_watch&) = delete;
   lake_watch& operator=(const lake_watch&) = delete;
 
-  bool wait(std::chrono::seconds patience) {
-    auto end = std::chrono::steady_clock::now() + patience;
+  bool wait(std::chrono::seconds timeout) {
+    auto end = std::chrono::steady_clock::now() + timeout;
     for (;;) {
       auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         end - std::chrono::steady_clock::now());
@@ -250,7 +249,7 @@ struct world {
 
 } // namespace
 
-BOOST_AUTO_TEST_SUITE(system_lake)
+BOOST_AUTO_TEST_SUITE(lake_suite)
 
 BOOST_AUTO_TEST_CASE(a_node_that_dies_while_the_lake_writes_loses_no_event) {
   world w;

@@ -46,8 +46,8 @@ void selling_tills::stop() {
 
 void selling_tills::run(unsigned seed) {
   std::mt19937 prng{seed};
-  http_client_options patience;
-  patience.answer_max = 4s;
+  http_client_options timeout;
+  timeout.answer_max = 4s;
   while (!stopping_) {
     sale x;
     x.branch_id = branches[prng() % 3];
@@ -61,7 +61,7 @@ void selling_tills::run(unsigned seed) {
     for (int i = 0; i < tries_max; ++i) {
       auto now = where_();
       auto [host, port] = host_and_port(now.http);
-      http_client client{host, port, patience};
+      http_client client{host, port, timeout};
       auto got = client.request(
         "POST", "/purchases",
         {{"Authorization", "Bearer " + now.till_keys[x.branch_id]},

@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE system_lifecycle
 #include <boost/test/unit_test.hpp>
 
 #include "tests/system/running_program.hpp"
@@ -53,7 +52,7 @@ constexpr const char* required_metrics[] = {
 
 } // namespace
 
-BOOST_AUTO_TEST_SUITE(system_lifecycle)
+BOOST_AUTO_TEST_SUITE(lifecycle_suite)
 
 BOOST_AUTO_TEST_CASE(sigterm_ends_everything_with_code_0_and_up_goes_on) {
   temporary_directory directory;

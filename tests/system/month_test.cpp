@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE system_month
 #include <boost/test/unit_test.hpp>
 
 #include "tests/system/running_program.hpp"
@@ -53,11 +52,11 @@ struct month {
   }
 
   command_result play() {
-    return run_command({"simulate", "--data-dir", dir, "--csv",
-                        (data_directory() / "coffee_chain_2019-04.csv")
-                          .string(),
-                        "--tills", "16"},
-                       600s);
+    return run_command(
+      {"simulate", "--data-dir", dir, "--csv",
+       (data_directory() / "coffee_chain_2019-04.csv").string(), "--tills",
+       "16"},
+      600s);
   }
 
   command_result verify() {
@@ -101,25 +100,25 @@ std::vector<std::string> all_answers(running_program& program) {
         "&to=2019-04-30",
         "/analytics/heatmap?from=2019-04-01&to=2019-04-30",
         "/analytics/summary?date=2019-04-15"})
-    result.push_back(
-      program.ask(target, {{"Accept", "text/csv"}}).body);
+    result.push_back(program.ask(target, {{"Accept", "text/csv"}}).body);
   return result;
 }
 
 } // namespace
 
-BOOST_AUTO_TEST_CASE(the_month_comes_out_right_to_the_cent_and_stays_so,
-                     *boost::unit_test::precondition(
-                       [](boost::unit_test::test_unit_id) -> boost::test_tools::assertion_result {
-                         boost::test_tools::assertion_result result{
-                           have_month()};
-                         if (!result)
-                           result.message()
-                             << "SKIPPED: the month of real sales is not "
-                                "beside the project; made-up sales are "
-                                "played all the same";
-                         return result;
-                       })) {
+BOOST_AUTO_TEST_SUITE(month_suite)
+
+BOOST_AUTO_TEST_CASE(
+  the_month_comes_out_right_to_the_cent_and_stays_so,
+  *boost::unit_test::precondition(
+    [](boost::unit_test::test_unit_id) -> boost::test_tools::assertion_result {
+      boost::test_tools::assertion_result result{have_month()};
+      if (!result)
+        result.message() << "SKIPPED: the month of real sales is not "
+                            "beside the project; made-up sales are "
+                            "played all the same";
+      return result;
+    })) {
   month m;
   auto played = m.play();
   BOOST_TEST(played.code == 0, played.output << played.errors);
@@ -173,3 +172,5 @@ BOOST_AUTO_TEST_CASE(made_up_shoppers_come_out_right_as_well) {
   auto verified = run_command({"verify", "--data-dir", dir});
   BOOST_TEST(verified.code == 0, verified.output << verified.errors);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE system_nodes
 #include <boost/test/unit_test.hpp>
 
 #include "tests/support/tcp_gate.hpp"
@@ -146,8 +145,8 @@ struct world {
   }
 
   bool settles(const std::map<std::string, int>& wanted,
-               std::chrono::seconds patience = 30s) {
-    return eventually([&] { return shares() == wanted; }, patience);
+               std::chrono::seconds timeout = 30s) {
+    return eventually([&] { return shares() == wanted; }, timeout);
   }
 
   void sells_on(size_t more) {
@@ -197,7 +196,7 @@ struct world {
 
 } // namespace
 
-BOOST_AUTO_TEST_SUITE(system_nodes)
+BOOST_AUTO_TEST_SUITE(nodes_suite)
 
 BOOST_AUTO_TEST_CASE(a_second_node_joins_in_one_line_and_gets_its_share) {
   world w;

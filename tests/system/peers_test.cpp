@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE system_peers
 #include <boost/test/unit_test.hpp>
 
 #include "tests/support/postgres_fixture.hpp"
@@ -13,7 +12,7 @@
 #include <regex>
 #include <set>
 
-/// Questions to any of several nodes: each gives the same answer, also about
+/// Queries to any of several nodes: each gives the same answer, also about
 /// what another node owns, and about what nobody owns for the moment.
 
 using namespace tillstream;
@@ -104,6 +103,8 @@ struct world {
 };
 
 } // namespace
+
+BOOST_AUTO_TEST_SUITE(peers_suite)
 
 BOOST_AUTO_TEST_CASE(a_sale_at_any_node_is_seen_at_every_node) {
   world w;
@@ -196,3 +197,5 @@ BOOST_AUTO_TEST_CASE(a_killed_owner_costs_no_answer) {
     BOOST_TEST(timeless(x.body) == before);
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

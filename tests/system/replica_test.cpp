@@ -1,4 +1,3 @@
-#define BOOST_TEST_MODULE system_replica
 #include <boost/test/unit_test.hpp>
 
 #include "storage/servers/child_process.hpp"
@@ -183,6 +182,8 @@ struct fixture {
 
 } // namespace
 
+BOOST_AUTO_TEST_SUITE(replica_suite)
+
 BOOST_FIXTURE_TEST_CASE(history_comes_from_a_replica_and_is_never_old,
                         fixture) {
   for (const auto* day : {"2026-03-01", "2026-03-04", "2026-03-07"})
@@ -218,3 +219,5 @@ BOOST_FIXTURE_TEST_CASE(history_comes_from_a_replica_and_is_never_old,
   BOOST_REQUIRE(ended);
   BOOST_TEST(*ended == 0);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

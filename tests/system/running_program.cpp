@@ -1,7 +1,7 @@
 #include "tests/system/running_program.hpp"
 
-#include "messages/error.hpp"
-#include "messages/uuid.hpp"
+#include "messages/core/error.hpp"
+#include "messages/core/uuid.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -20,7 +20,7 @@
 #include <thread>
 
 #ifndef TILLSTREAM_PROGRAM_PATH
-#  define TILLSTREAM_PROGRAM_PATH ""
+#define TILLSTREAM_PROGRAM_PATH ""
 #endif
 
 extern char** environ;
@@ -83,7 +83,7 @@ pid_t launch(std::vector<std::string> words,
   _exit(127);
 }
 
-std::optional<int> reap(pid_t child, std::chrono::seconds patience) {
+std::optional<int> reap(pid_t child, std::chrono::seconds timeout) {
   std::optional<int> result;
   auto gone = [&] {
     int status = 0;
@@ -92,7 +92,7 @@ std::optional<int> reap(pid_t child, std::chrono::seconds patience) {
     result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     return true;
   };
-  eventually(gone, patience);
+  eventually(gone, timeout);
   return result;
 }
 
@@ -123,8 +123,8 @@ const json_value* step(const json_value* value, const std::string& name) {
 } // namespace
 
 bool eventually(const std::function<bool()>& holds,
-                std::chrono::seconds patience) {
-  auto end = std::chrono::steady_clock::now() + patience;
+                std::chrono::seconds timeout) {
+  auto end = std::chrono::steady_clock::now() + timeout;
   while (!holds()) {
     if (std::chrono::steady_clock::now() > end)
       return false;
@@ -133,15 +133,15 @@ bool eventually(const std::function<bool()>& holds,
   return true;
 }
 
-command_result run_command(const std::vector<std::string>& words,
-                           std::chrono::seconds patience,
-                           const std::vector<std::string>& environment) {
+command_result
+run_command(const std::vector<std::string>& words, std::chrono::seconds timeout,
+            const std::vector<std::string>& environment) {
   temporary_directory scratch;
   auto output = scratch.path() + "/output";
   auto errors = scratch.path() + "/errors";
   auto child = launch(words, environment, output, errors);
   command_result result;
-  if (auto code = reap(child, patience)) {
+  if (auto code = reap(child, timeout)) {
     result.code = *code;
   } else {
     kill(child, SIGKILL);
@@ -225,9 +225,9 @@ void running_program::signal(int number) {
   kill(pid_, number);
 }
 
-std::optional<int> running_program::wait(std::chrono::seconds patience) {
+std::optional<int> running_program::wait(std::chrono::seconds timeout) {
   if (!ended_)
-    ended_ = reap(pid_, patience);
+    ended_ = reap(pid_, timeout);
   return ended_;
 }
 
@@ -246,9 +246,9 @@ uint16_t running_program::port() const {
     std::stoul(where_.http.substr(where_.http.rfind(':') + 1)));
 }
 
-answer running_program::request(const std::string& method,
-                                const std::string& target, header_list headers,
-                                const std::string& body) {
+answer
+running_program::request(const std::string& method, const std::string& target,
+                         header_list headers, const std::string& body) {
   http_client client{host(), port()};
   auto response = client.request(method, target, headers, body);
   if (!response)

@@ -2,7 +2,7 @@
 
 #include "actors/commands/endpoints.hpp"
 #include "actors/http/client.hpp"
-#include "messages/json.hpp"
+#include "messages/codec/json.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 #include <chrono>
@@ -26,15 +26,15 @@ struct command_result {
   std::string errors;
 };
 
-/// Runs `tillstream WORDS…` to its end, at most `patience`.
+/// Runs `tillstream WORDS…` to its end, at most `timeout`.
 command_result
 run_command(const std::vector<std::string>& words,
-            std::chrono::seconds patience = std::chrono::seconds{120},
+            std::chrono::seconds timeout = std::chrono::seconds{120},
             const std::vector<std::string>& environment = {});
 
-/// Waits until `holds`, at most `patience`; looks every few milliseconds.
-bool eventually(const std::function<bool()>& holds,
-                std::chrono::seconds patience = std::chrono::seconds{30});
+/// Waits until `holds`, at most `timeout`; looks every few milliseconds.
+bool eventually(const std::function<bool()>& holds, std::chrono::seconds timeout
+                                                    = std::chrono::seconds{30});
 
 /// An answer with its body understood as JSON.
 struct answer {
@@ -84,9 +84,9 @@ public:
   void signal(int number);
 
   /// Waits for its end. @returns exit code, 128 + signal, or nothing when it
-  /// still runs after `patience`.
+  /// still runs after `timeout`.
   std::optional<int>
-  wait(std::chrono::seconds patience = std::chrono::seconds{30});
+  wait(std::chrono::seconds timeout = std::chrono::seconds{30});
 
   /// SIGTERM and wait.
   std::optional<int> stop();

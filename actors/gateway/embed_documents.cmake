@@ -1,0 +1,11 @@
+# Writes OUTPUT, a C++ file that carries the API documents of DOCS.
+set(text "// Made by embed_documents.cmake.\n")
+string(APPEND text "#include \"actors/gateway/documents.hpp\"\n\n")
+string(APPEND text "namespace tillstream {\n\n")
+foreach (name openapi asyncapi)
+  file(READ ${DOCS}/${name}.json json)
+  string(APPEND text "std::string_view ${name}_document() {\n")
+  string(APPEND text "  return R\"__json__(${json})__json__\";\n}\n\n")
+endforeach ()
+string(APPEND text "} // namespace tillstream\n")
+file(WRITE ${OUTPUT} "${text}")

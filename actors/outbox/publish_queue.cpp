@@ -1,0 +1,295 @@
+#include "actors/outbox/publish_queue.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <iterator>
+
+namespace tillstream {
+
+publish_queue::publish_queue(size_t notices_max, uint64_t seed)
+  : notices_max_(notices_max),
+    seeds_(seed) {
+  assert(notices_max > 0);
+}
+
+// -- in -----------------------------------------------------------------------
+
+void publish_queue::admit(commit_notice notice) {
+  assert(notice.payload);
+  if (known_.contains(notice.seq) || is_behind(notice))
+    return;
+  if (known_.size() >= notices_max_ && !make_room())
+    fall_behind(notice.branch_id, notice.seq);
+  // Making room may have put this very branch behind.
+  if (is_behind(notice))
+    return;
+  known_.insert(notice.seq);
+  ++line_of(notice.branch_id).notices;
+  auto seq = notice.seq;
+  waiting_.emplace(seq, std::move(notice));
+}
+
+void publish_queue::miss(const std::string& branch_id, int64_t seq) {
+  if (!known_.contains(seq))
+    fall_behind(branch_id, seq);
+}
+
+void publish_queue::admit_page(int64_t from, int64_t to,
+                               std::vector<commit_notice> rows) {
+  auto inside = [&](int64_t seq) { return from <= seq && seq < to; };
+  if (unread_from_ && inside(*unread_from_))
+    unread_from_ = to == no_end ? std::nullopt : std::optional{to};
+  for (auto i = behind_.begin(); i != behind_.end();) {
+    if (inside(i->second))
+      i->second = to;
+    i = i->second == no_end ? behind_.erase(i) : std::next(i);
+  }
+  for (auto& row : rows)
+    admit(std::move(row));
+}
+
+std::optional<int64_t> publish_queue::gap(size_t page_size) const {
+  auto from = no_end;
+  if (unread_from_ && waiting_.size() < page_size)
+    from = *unread_from_;
+  for (auto& [branch_id, seq] : behind_) {
+    auto i = lines_.find(branch_id);
+    if (i == lines_.end()
+        || (!i->second.stopped && i->second.notices <= page_size / 2))
+      from = std::min(from, seq);
+  }
+  return from == no_end ? std::nullopt : std::optional{from};
+}
+
+bool publish_queue::make_room_for(size_t page_size) {
+  if (known_.size() + page_size <= notices_max_)
+    return true;
+  auto id = longest();
+  auto& x = line_of(id);
+  return x.stopped && evict(id, x);
+}
+
+void publish_queue::forget(const std::string& branch_id, int64_t after_seq) {
+  assert(marks_.empty());
+  auto& x = line_of(branch_id);
+  stop(branch_id, {});
+  release(x);
+  std::erase_if(resumes_, [&](auto& r) { return r.second == branch_id; });
+  std::erase_if(waiting_, [&](auto& w) {
+    auto gone = w.first > after_seq && w.second.branch_id == branch_id;
+    if (gone) {
+      known_.erase(w.first);
+      --x.notices;
+    }
+    return gone;
+  });
+  fall_behind(branch_id, after_seq + 1);
+}
+
+// -- publishing ---------------------------------------------------------------
+
+std::optional<uint64_t> publish_queue::launch(time_point now) {
+  if (auto token = probe(now))
+    return token;
+  while (!waiting_.empty()) {
+    auto node = waiting_.extract(waiting_.begin());
+    auto& x = line_of(node.mapped().branch_id);
+    if (!x.stopped)
+      return fly(x, std::move(node.mapped()), now);
+    x.parked.insert(std::move(node));
+  }
+  return std::nullopt;
+}
+
+const commit_notice& publish_queue::flying(uint64_t token) const {
+  return flying_.at(token).notice;
+}
+
+void publish_queue::unsent(uint64_t token, time_point now) {
+  auto node = flying_.extract(token);
+  assert(node);
+  auto& notice = node.mapped().notice;
+  auto& x = line_of(notice.branch_id);
+  if (x.probe == token) {
+    x.probe = 0;
+    resumes_.emplace(now, notice.branch_id);
+  }
+  ++x.notices;
+  auto seq = notice.seq;
+  (x.stopped ? x.parked : waiting_).emplace(seq, std::move(notice));
+}
+
+std::optional<publish_queue::time_point> publish_queue::acked(uint64_t token) {
+  auto node = flying_.extract(token);
+  if (!node)
+    return std::nullopt;
+  auto& notice = node.mapped().notice;
+  auto& x = line_of(notice.branch_id);
+  if (x.probe == token)
+    release(x);
+  marks_.emplace(notice.seq, notice.event_id);
+  return node.mapped().since;
+}
+
+bool publish_queue::failed(uint64_t token, time_point now) {
+  auto i = flying_.find(token);
+  if (i == flying_.end())
+    return false;
+  // A copy: stopping the branch moves the notice away.
+  auto branch_id = i->second.notice.branch_id;
+  stop(branch_id, now);
+  return true;
+}
+
+size_t publish_queue::fail_overdue(time_point deadline, time_point now) {
+  size_t count = 0;
+  while (!flying_.empty() && flying_.begin()->second.since <= deadline) {
+    failed(flying_.begin()->first, now);
+    ++count;
+  }
+  return count;
+}
+
+// -- marking ------------------------------------------------------------------
+
+std::vector<storage::outbox_mark> publish_queue::marks(size_t count) const {
+  std::vector<storage::outbox_mark> result;
+  result.reserve(std::min(count, marks_.size()));
+  for (auto& [seq, event_id] : marks_) {
+    if (result.size() == count)
+      break;
+    result.push_back({seq, event_id});
+  }
+  return result;
+}
+
+void publish_queue::marked(size_t count) {
+  assert(count <= marks_.size());
+  for (; count > 0; --count) {
+    known_.erase(marks_.begin()->first);
+    marks_.erase(marks_.begin());
+  }
+}
+
+// -- state --------------------------------------------------------------------
+
+std::optional<publish_queue::time_point>
+publish_queue::next_due(caf::timespan timeout) const {
+  auto due = time_point::max();
+  if (!resumes_.empty())
+    due = resumes_.begin()->first;
+  if (!flying_.empty())
+    due = std::min(due, flying_.begin()->second.since + timeout);
+  return due == time_point::max() ? std::nullopt : std::optional{due};
+}
+
+// -- helpers ------------------------------------------------------------------
+
+publish_queue::line& publish_queue::line_of(const std::string& branch_id) {
+  auto i = lines_.find(branch_id);
+  if (i == lines_.end())
+    i = lines_.emplace(branch_id, line{seeds_()}).first;
+  return i->second;
+}
+
+bool publish_queue::is_behind(const commit_notice& notice) const {
+  if (unread_from_ && notice.seq >= *unread_from_)
+    return true;
+  auto i = behind_.find(notice.branch_id);
+  return i != behind_.end() && notice.seq >= i->second;
+}
+
+void publish_queue::fall_behind(const std::string& branch_id, int64_t seq) {
+  auto i = behind_.emplace(branch_id, seq).first;
+  i->second = std::min(i->second, seq);
+}
+
+/// Makes the branch with the most notices to publish give up half of them.
+bool publish_queue::make_room() {
+  auto id = longest();
+  return evict(id, line_of(id));
+}
+
+/// Drops the newest half of a branch's notices that wait.
+/// @returns whether there was one.
+bool publish_queue::evict(const std::string& branch_id, line& from) {
+  auto left = (from.notices + 1) / 2;
+  auto lowest = no_end;
+  for (auto notices : {&waiting_, &from.parked}) {
+    for (auto i = notices->end(); i != notices->begin() && left > 0;) {
+      --i;
+      if (i->second.branch_id != branch_id)
+        continue;
+      lowest = std::min(lowest, i->first);
+      known_.erase(i->first);
+      i = notices->erase(i);
+      --from.notices;
+      --left;
+    }
+  }
+  if (lowest == no_end)
+    return false;
+  fall_behind(branch_id, lowest);
+  return true;
+}
+
+std::string publish_queue::longest() const {
+  assert(!lines_.empty());
+  auto fewer
+    = [](auto& x, auto& y) { return x.second.notices < y.second.notices; };
+  return std::max_element(lines_.begin(), lines_.end(), fewer)->first;
+}
+
+uint64_t publish_queue::fly(line& from, commit_notice notice, time_point now) {
+  assert(from.notices > 0);
+  --from.notices;
+  auto token = ++last_token_;
+  flying_.emplace(token, flight{std::move(notice), now});
+  return token;
+}
+
+/// Takes back all that a branch has flying; it probes after a backoff.
+void publish_queue::stop(const std::string& branch_id, time_point now) {
+  auto& x = line_of(branch_id);
+  for (auto i = flying_.begin(); i != flying_.end();) {
+    auto& notice = i->second.notice;
+    if (notice.branch_id != branch_id) {
+      ++i;
+      continue;
+    }
+    ++x.notices;
+    auto seq = notice.seq;
+    x.parked.emplace(seq, std::move(notice));
+    i = flying_.erase(i);
+  }
+  if (x.stopped && x.probe == 0)
+    return; // Waits for its probe already.
+  x.stopped = true;
+  x.probe = 0;
+  resumes_.emplace(now + x.retry.next(), branch_id);
+}
+
+void publish_queue::release(line& x) {
+  x.stopped = false;
+  x.probe = 0;
+  x.retry.reset();
+  waiting_.merge(x.parked);
+}
+
+/// Launches the first notice of a stopped branch whose backoff is over.
+std::optional<uint64_t> publish_queue::probe(time_point now) {
+  while (!resumes_.empty() && resumes_.begin()->first <= now) {
+    auto branch_id = resumes_.extract(resumes_.begin()).value().second;
+    auto& x = line_of(branch_id);
+    if (x.parked.empty()) { // They gave way to others.
+      x.stopped = false;
+      continue;
+    }
+    auto node = x.parked.extract(x.parked.begin());
+    x.probe = fly(x, std::move(node.mapped()), now);
+    return x.probe;
+  }
+  return std::nullopt;
+}
+
+} // namespace tillstream

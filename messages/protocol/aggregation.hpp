@@ -1,0 +1,102 @@
+#pragma once
+
+#include "messages/model/apply.hpp"
+#include "messages/model/purchase.hpp"
+#include "messages/model/queries.hpp"
+#include "messages/model/readiness.hpp"
+#include "messages/model/stream.hpp"
+#include "messages/protocol/fwd.hpp"
+
+#include <caf/replies_to.hpp>
+
+/// @file messages/protocol/aggregation.hpp
+/// What the actors of actors/aggregation may be asked. Each alias is one actor;
+/// each signature carries one line that says what the message asks for.
+
+namespace tillstream {
+
+/// The STREAM CONSUMER interface.
+using stream_consumer_actor = caf::typed_actor<
+  // Starts a branch's deliveries at a stream sequence; `generation` comes
+  // back with each delivery.
+  caf::reacts_to<atom::open, std::string, uint64_t, uint64_t>,
+  // Ends them.
+  caf::reacts_to<atom::close, std::string>,
+  // Gives credit for more messages of a branch.
+  caf::reacts_to<atom::fetch, std::string, uint64_t>,
+  // Acknowledges applied messages.
+  caf::reacts_to<atom::ack, strings_ptr>,
+  // The stream as the broker tells it.
+  caf::replies_to<atom::state>::with<stream_state>,
+  // The number of a branch's last message in the stream; 0: it has none.
+  caf::replies_to<atom::state, std::string>::with<uint64_t>,
+  caf::replies_to<atom::ready>::with<readiness>,
+  // INTERNAL: Messages arrived.
+  caf::reacts_to<atom::deliver, deliveries_ptr>,
+  // INTERNAL: Connects again.
+  caf::reacts_to<atom::reopen>>;
+
+/// The AGGREGATE WRITER interface.
+using aggregate_writer_actor = caf::typed_actor<
+  // Applies one branch's batch, together with those of other branches.
+  caf::replies_to<atom::apply, apply_request_ptr>::with<apply_outcome_ptr>,
+  caf::replies_to<atom::ready>::with<readiness>,
+  // INTERNAL: Commits everything collected since the last commit.
+  caf::reacts_to<atom::flush>,
+  // INTERNAL: Tries to open a session again.
+  caf::reacts_to<atom::reopen>>;
+
+/// The AGGREGATE READER interface: a pool of them is one address.
+using aggregate_reader_actor = caf::typed_actor<
+  // Loads a branch's state.
+  caf::replies_to<atom::load, std::string>::with<branch_state_ptr>,
+  // Loads a piece of a branch's tables.
+  caf::replies_to<atom::load, slice_request>::with<slice_ptr>,
+  // Tells whether a session is open.
+  caf::replies_to<atom::ready>::with<readiness>>;
+
+/// The AGGREGATE SHARD interface: one branch.
+using aggregate_shard_actor = caf::typed_actor<
+  // Messages of the branch's subject.
+  caf::reacts_to<atom::deliver, delivery_ptr>,
+  // These events of the branch are committed and on their way.
+  caf::reacts_to<atom::committed, commit_notices_ptr>,
+  // Answers its part of a query.
+  caf::replies_to<atom::ask, shard_query_ptr>::with<shard_answer_ptr>,
+  // Waits until an event is applied; false after `limits::after_wait_max`.
+  caf::replies_to<atom::after, uuid>::with<bool>,
+  // Notices may have been missed: compares with the outbox again.
+  caf::reacts_to<atom::poll>,
+  // INTERNAL: Loads its state, again after a failure.
+  caf::reacts_to<atom::load>,
+  // INTERNAL: Retries and time-outs.
+  caf::reacts_to<atom::tick>>;
+
+/// The SHARD MANAGER interface: supervisor of all shards of a node and their
+/// stable address.
+using shard_manager_actor = caf::typed_actor<
+  // From the STREAM CONSUMER.
+  caf::reacts_to<atom::deliver, deliveries_ptr>,
+  // From the TRANSACTION WRITERS; any mix of branches.
+  caf::reacts_to<atom::committed, commit_notices_ptr>,
+  // Asks the shard of a branch.
+  caf::replies_to<atom::ask, std::string,
+                  shard_query_ptr>::with<shard_answer_ptr>,
+  // Waits until an event of a branch is applied.
+  caf::replies_to<atom::after, std::string, uuid>::with<bool>,
+  // Notices of other nodes may have been missed.
+  caf::reacts_to<atom::poll>,
+  // From OWNERSHIP: this incarnation of the node owns these branches from now
+  // on, and no others.
+  caf::reacts_to<atom::update, int64_t, ownerships_ptr>,
+  // From OWNERSHIP: ends the shards of these branches; true when they are gone.
+  caf::replies_to<atom::close, strings_ptr>::with<bool>,
+  // Tells whether the broker is there.
+  caf::replies_to<atom::state>::with<readiness>,
+  caf::replies_to<atom::ready>::with<readiness>,
+  // Ends all shards; true when they are gone.
+  caf::replies_to<atom::drain>::with<bool>,
+  // INTERNAL: Restarts shards whose backoff is over.
+  caf::reacts_to<atom::tick>>;
+
+} // namespace tillstream

@@ -1,0 +1,51 @@
+#pragma once
+
+#include "messages/core/uuid.hpp"
+#include "messages/model/purchase.hpp"
+#include "messages/model/readiness.hpp"
+#include "messages/protocol/fwd.hpp"
+
+#include <caf/replies_to.hpp>
+
+/// @file messages/protocol/intake.hpp
+/// What the actors of actors/intake may be asked. Each alias is one actor; each
+/// signature carries one line that says what the message asks for.
+
+namespace tillstream {
+
+/// The TRANSACTION WRITER interface. Also that of ADMISSION, which
+/// bounds what is in flight and spreads branches over the writers.
+using transaction_writer_actor = caf::typed_actor<
+  // Makes one purchase durable, or says why not.
+  caf::replies_to<atom::submit, purchase_ptr>::with<record_result>,
+  // Tells whether a session is open.
+  caf::replies_to<atom::ready>::with<readiness>,
+  // INTERNAL: Commits everything collected since the last commit.
+  caf::reacts_to<atom::flush>,
+  // INTERNAL: Tries to open a session again.
+  caf::reacts_to<atom::reopen>>;
+
+/// The ADMISSION interface.
+using admission_actor = caf::typed_actor<
+  // Admits one purchase, or refuses it with `errc::overloaded` or
+  // `errc::shutting_down`.
+  caf::replies_to<atom::submit, purchase_ptr>::with<record_result>,
+  // Ready when a writer is.
+  caf::replies_to<atom::ready>::with<readiness>,
+  // Admits nothing more; answers when all that was admitted is answered.
+  caf::replies_to<atom::drain>::with<bool>>;
+
+/// The PURCHASE READER interface: a pool of them is one address.
+using purchase_reader_actor = caf::typed_actor<
+  // Finds one purchase; null when there is none.
+  caf::replies_to<atom::find, purchase_lookup>::with<purchase_details_ptr>,
+  // Reads a page of known customers.
+  caf::replies_to<atom::list, customer_page_request>::with<customer_page_ptr>,
+  // Events of a branch committed since a time, without payload.
+  caf::replies_to<atom::recent, std::string,
+                  timestamp>::with<commit_notices_ptr>,
+  // For how many milliseconds an event of a branch has been SENT; -1: it is
+  // NEW. `errc::not_found`: the outbox has no such row.
+  caf::replies_to<atom::state, std::string, uuid>::with<int64_t>>;
+
+} // namespace tillstream

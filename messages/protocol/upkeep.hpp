@@ -1,0 +1,25 @@
+#pragma once
+
+#include "messages/model/readiness.hpp"
+#include "messages/protocol/fwd.hpp"
+
+#include <caf/replies_to.hpp>
+
+/// @file messages/protocol/upkeep.hpp
+/// What the actors of actors/upkeep may be asked. Each alias is one actor; each
+/// signature carries one line that says what the message asks for.
+
+namespace tillstream {
+
+/// The LAKE ARCHIVER interface.
+using lake_archiver_actor
+  = caf::typed_actor<caf::replies_to<atom::ready>::with<readiness>,
+                     // INTERNAL: Writes what is due.
+                     caf::reacts_to<atom::tick>>;
+
+/// The JANITOR interface: attaches and detaches partitions.
+using janitor_actor = caf::typed_actor<
+  // INTERNAL: Does its round.
+  caf::reacts_to<atom::tick>>;
+
+} // namespace tillstream

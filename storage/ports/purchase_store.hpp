@@ -1,0 +1,85 @@
+#pragma once
+
+#include "messages/model/purchase.hpp"
+
+#include <caf/expected.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tillstream::storage {
+
+/// What one call of `record` did.
+struct record_batch_result {
+  /// `results[i]` resolves `batch[i]`.
+  std::vector<record_result> results;
+  /// What became durable, in the order of `outbox_seq`.
+  std::vector<commit_notice> committed;
+  /// From a transaction's rows and its COMMIT sent, in one trip, to the answer,
+  /// microseconds; 0 if none was needed.
+  int64_t commit_us = 0;
+};
+
+/// Writes purchases: group commit's inner half.
+///
+/// Calls block. Only an actor on its own thread may hold a store, and no two
+/// actors share one.
+class purchase_store {
+public:
+  virtual ~purchase_store() = default;
+
+  /// Resolves a batch in one transaction: accepted purchases become durable
+  /// with their items, customers and outbox rows; each other one gets its own
+  /// verdict and leaves nothing behind. Never throws.
+  ///
+  /// Two purchases of a batch that share a key or a receipt: the later one
+  /// follows the first when it is the same purchase, else it is refused as it
+  /// would be after the first's commit.
+  ///
+  /// A lock time-out or a deadlock splits the batch and tries the parts, so
+  /// that only the purchase whose key is held comes back as `in_progress`.
+  ///
+  /// @returns `errc::unavailable`: nothing of the batch is durable.
+  ///          `errc::in_doubt`: the session ended inside COMMIT; calling again
+  ///          with the same batch on a new store settles it (`replayed` then
+  ///          means: it was durable).
+  ///          After any error the store is dead and must be replaced.
+  /// @pre `!batch.empty() && batch.size() <= limits::write_batch_max`
+  virtual caf::expected<record_batch_result>
+  record(const std::vector<purchase_ptr>& batch) = 0;
+};
+
+using purchase_store_ptr = std::unique_ptr<purchase_store>;
+
+/// Reads purchases and customers; same rules of use as `purchase_store`.
+class purchase_reader {
+public:
+  virtual ~purchase_reader() = default;
+
+  /// @param branches Where to look: the till's branch, or all for the owner.
+  /// @returns nothing inside when there is no such purchase.
+  virtual caf::expected<std::optional<purchase_details>>
+  find(const std::vector<std::string>& branches, const uuid& purchase_id) = 0;
+
+  virtual caf::expected<std::optional<purchase_details>>
+  find_by_key(const std::string& branch_id, const uuid& idempotency_key) = 0;
+
+  struct customer {
+    uuid user_id;
+    /// When it became known.
+    timestamp since;
+  };
+
+  /// Known customers in id order.
+  /// @param after Exclusive; nothing: from the start.
+  /// @param limit 1..1000
+  virtual caf::expected<std::vector<customer>>
+  customers(const std::optional<uuid>& after, size_t limit) = 0;
+};
+
+using purchase_reader_ptr = std::unique_ptr<purchase_reader>;
+
+} // namespace tillstream::storage

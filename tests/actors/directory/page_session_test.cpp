@@ -1,0 +1,148 @@
+#include <boost/test/unit_test.hpp>
+
+#include "actors/directory/page_session.hpp"
+#include "actors/directory/view.hpp"
+#include "actors/gateway/sign_in_guard.hpp"
+
+#include <set>
+
+using namespace tillstream;
+using namespace std::chrono_literals;
+
+namespace {
+
+const sha256_digest secret = sha256("what the nodes share");
+const auto now = from_ms(1'556'000'000'000);
+
+page_session make_session(const uuid& key_id = uuid_source{1}.v4()) {
+  return {uuid_source{2}.v4(), key_id, now + 1h};
+}
+
+/// A directory with one owner's key.
+storage::directory_snapshot snapshot_with(const uuid& key_id) {
+  storage::directory_snapshot result;
+  result.chain = default_chain();
+  result.session_secret = secret;
+  storage::api_key key;
+  key.key_id = key_id;
+  key.role = storage::key_role::owner;
+  result.keys.push_back(key);
+  return result;
+}
+
+} // namespace
+
+// -- the cookie ---------------------------------------------------------------
+
+BOOST_AUTO_TEST_SUITE(page_session_suite)
+
+BOOST_AUTO_TEST_CASE(a_session_comes_back_as_it_was_sealed) {
+  auto x = make_session();
+  auto back = open_session_token(seal_session(x, secret), secret);
+  BOOST_REQUIRE(back);
+  BOOST_TEST((back->session_id == x.session_id));
+  BOOST_TEST((back->key_id == x.key_id));
+  BOOST_TEST((back->expires_at == x.expires_at));
+}
+
+BOOST_AUTO_TEST_CASE(a_token_with_any_character_changed_is_nothing) {
+  auto token = seal_session(make_session(), secret);
+  for (size_t i = 0; i < token.size(); ++i) {
+    auto changed = token;
+    changed[i] = changed[i] == '0' ? '1' : '0';
+    BOOST_TEST(!open_session_token(changed, secret), changed);
+    BOOST_TEST(!open_session_token(token.substr(0, i), secret));
+  }
+  BOOST_TEST(!open_session_token(token + "0", secret));
+  BOOST_TEST(!open_session_token(token, sha256("another secret")));
+}
+
+BOOST_AUTO_TEST_CASE(link_secrets_are_long_and_differ) {
+  std::set<std::string> seen;
+  for (int i = 0; i < 100; ++i) {
+    auto x = make_link_secret();
+    BOOST_TEST(x.size() == 47u);
+    BOOST_TEST(seen.insert(x).second);
+  }
+}
+
+// -- in the directory ---------------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(any_node_that_has_the_secret_takes_a_session) {
+  auto x = make_session();
+  directory one{snapshot_with(x.key_id)};
+  directory other{snapshot_with(x.key_id)};
+  auto who = other.authenticate_session(one.seal(x), now);
+  BOOST_REQUIRE(who);
+  BOOST_TEST((who->role == storage::key_role::owner));
+  BOOST_TEST((who->key_id == x.key_id));
+  BOOST_TEST(other.still_allows(*who, now));
+}
+
+BOOST_AUTO_TEST_CASE(a_session_ends_with_its_time_its_key_or_by_signing_out) {
+  auto x = make_session();
+  auto content = snapshot_with(x.key_id);
+  directory before{content};
+  auto token = before.seal(x);
+  auto who = before.authenticate_session(token, now);
+  BOOST_REQUIRE(who);
+  BOOST_TEST(!before.authenticate_session(token, x.expires_at));
+  BOOST_TEST(!before.still_allows(*who, x.expires_at));
+
+  auto signed_out = content;
+  signed_out.ended_sessions.push_back(x.session_id);
+  BOOST_TEST(!directory{signed_out}.authenticate_session(token, now));
+  BOOST_TEST(!directory{signed_out}.still_allows(*who, now));
+
+  auto revoked = content;
+  revoked.keys.clear();
+  BOOST_TEST(!directory{revoked}.authenticate_session(token, now));
+  BOOST_TEST(!directory{revoked}.still_allows(*who, now));
+  BOOST_TEST(!directory{revoked}.holder(x.key_id));
+}
+
+// -- the guard ----------------------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(waits_begin_after_some_failures_and_double) {
+  sign_in_guard guard;
+  sign_in_guard::time_point t{};
+  for (int i = 0; i + 1 < sign_in_guard::free_failures; ++i)
+    guard.failed("a", t);
+  BOOST_TEST(guard.wait_for("a", t).count() == 0);
+  for (auto expected :
+       {1000, 2000, 4000, 8000, 16'000, 32'000, 60'000, 60'000}) {
+    guard.failed("a", t);
+    BOOST_TEST(guard.wait_for("a", t).count() == expected);
+    BOOST_TEST(guard.wait_for("b", t).count() == 0);
+    t += std::chrono::milliseconds{expected};
+    BOOST_TEST(guard.wait_for("a", t).count() == 0);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(success_and_time_forget_failures) {
+  sign_in_guard guard;
+  sign_in_guard::time_point t{};
+  for (int i = 0; i < 20; ++i)
+    guard.failed("a", t);
+  guard.succeeded("a");
+  BOOST_TEST(guard.wait_for("a", t).count() == 0);
+  for (int i = 0; i < 20; ++i)
+    guard.failed("b", t);
+  BOOST_TEST(guard.wait_for("b", t).count() > 0);
+  t += sign_in_guard::memory_max + 1s;
+  guard.failed("b", t);
+  BOOST_TEST(guard.wait_for("b", t).count() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(more_addresses_than_have_a_place_wait_as_one) {
+  sign_in_guard guard;
+  sign_in_guard::time_point t{};
+  for (size_t i = 0; i < sign_in_guard::addresses_max; ++i)
+    guard.failed(std::to_string(i), t);
+  for (int i = 0; i < sign_in_guard::free_failures; ++i)
+    guard.failed("new " + std::to_string(i), t);
+  BOOST_TEST(guard.wait_for("somebody else", t).count() > 0);
+  BOOST_TEST(guard.wait_for("7", t).count() == 0);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
