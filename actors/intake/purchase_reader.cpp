@@ -39,7 +39,7 @@ auto ask(self_pointer self, session<Store>& store, Query query)
 
 using found = caf::expected<std::optional<purchase_details>>;
 
-found find_by_key(storage::purchase_reader& reader,
+found find_by_key(storage::purchase_lookup_store& reader,
                   const purchase_lookup& what) {
   for (auto& branch_id : what.branches) {
     auto result = reader.find_by_key(branch_id, *what.idempotency_key);
@@ -53,7 +53,7 @@ caf::result<purchase_details_ptr>
 find(self_pointer self, const purchase_lookup& what) {
   fault_point("purchase-reader.find");
   assert(what.purchase_id.has_value() != what.idempotency_key.has_value());
-  auto query = [&](storage::purchase_reader& reader) -> found {
+  auto query = [&](storage::purchase_lookup_store& reader) -> found {
     if (what.purchase_id)
       return reader.find(what.branches, *what.purchase_id);
     return find_by_key(reader, what);
@@ -71,7 +71,7 @@ caf::result<customer_page_ptr>
 list(self_pointer self, const customer_page_request& what) {
   fault_point("purchase-reader.list");
   auto limit = std::clamp<size_t>(what.limit, 1, limits::customers_page_max);
-  auto query = [&](storage::purchase_reader& reader) {
+  auto query = [&](storage::purchase_lookup_store& reader) {
     return reader.customers(what.after, limit);
   };
   auto result = ask(self, self->state.reader, query);
@@ -87,10 +87,10 @@ list(self_pointer self, const customer_page_request& what) {
 caf::result<commit_notices_ptr>
 recent(self_pointer self, const std::string& branch_id, timestamp since) {
   fault_point("purchase-reader.recent");
-  auto query = [&](storage::outbox_store& outbox) {
-    return outbox.recent(branch_id, since, limits::backlog_ids_max);
+  auto query = [&](storage::backlog_store& backlog) {
+    return backlog.recent(branch_id, since, limits::backlog_ids_max);
   };
-  auto result = ask(self, self->state.outbox, query);
+  auto result = ask(self, self->state.backlog, query);
   if (!result)
     return result.error();
   return commit_notices_ptr{
@@ -100,10 +100,10 @@ recent(self_pointer self, const std::string& branch_id, timestamp since) {
 caf::result<int64_t> sent_age(self_pointer self, const std::string& branch_id,
                               const uuid& event_id) {
   fault_point("purchase-reader.state");
-  auto query = [&](storage::outbox_store& outbox) {
-    return outbox.sent_age(branch_id, event_id);
+  auto query = [&](storage::backlog_store& backlog) {
+    return backlog.sent_age(branch_id, event_id);
   };
-  auto result = ask(self, self->state.outbox, query);
+  auto result = ask(self, self->state.backlog, query);
   if (!result)
     return result.error();
   if (!*result)
@@ -115,12 +115,12 @@ caf::result<int64_t> sent_age(self_pointer self, const std::string& branch_id,
 
 purchase_reader_actor::behavior_type
 purchase_reader(self_pointer self, purchase_reader_options options) {
-  assert(options.open_reader && options.open_outbox);
+  assert(options.open_reader && options.open_backlog);
   install_handlers(self);
   auto& state = self->state;
   std::mt19937_64 seeds{options.seed + self->id()};
   state.reader = {std::move(options.open_reader), seeds()};
-  state.outbox = {std::move(options.open_outbox), seeds()};
+  state.backlog = {std::move(options.open_backlog), seeds()};
   return {
     [self](atom::find, const purchase_lookup& x) { return find(self, x); },
     [self](atom::list, const customer_page_request& x) {

@@ -3,8 +3,8 @@
 #include "actors/runtime/backoff.hpp"
 #include "actors/runtime/reconnecting.hpp"
 #include "messages/protocol/intake.hpp"
-#include "storage/ports/outbox_store.hpp"
-#include "storage/ports/purchase_store.hpp"
+#include "storage/ports/backlog_store.hpp"
+#include "storage/ports/purchase_lookup_store.hpp"
 
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
@@ -17,9 +17,9 @@ namespace tillstream {
 /// Tuning of a PURCHASE READER.
 struct purchase_reader_options {
   /// Open sessions; both run on the reader's own thread.
-  std::function<caf::expected<storage::purchase_reader_ptr>()> open_reader
+  std::function<caf::expected<storage::purchase_lookup_store_ptr>()> open_reader
     = nullptr;
-  std::function<caf::expected<storage::outbox_store_ptr>()> open_outbox
+  std::function<caf::expected<storage::backlog_store_ptr>()> open_backlog
     = nullptr;
 
   /// Seeds the jitter, together with the actor's id: several actors may be
@@ -33,9 +33,9 @@ struct purchase_reader_state {
 
   static inline const char* name = "purchase-reader";
 
-  session<storage::purchase_reader> reader;
+  session<storage::purchase_lookup_store> reader;
 
-  session<storage::outbox_store> outbox;
+  session<storage::backlog_store> backlog;
 };
 
 /// Answers queries about single purchases, known customers and recent events

@@ -305,9 +305,11 @@ private:
   void draw_purchase_readers() {
     purchase_reader_options options;
     options.open_reader
-      = [dsn = how_.oltp_dsn] { return storage::open_purchase_reader(dsn); };
-    options.open_outbox
-      = [dsn = how_.oltp_dsn] { return storage::open_outbox_store(dsn); };
+      = [dsn = how_.oltp_dsn] {
+          return storage::open_purchase_lookup_store(dsn);
+        };
+    options.open_backlog
+      = [dsn = how_.oltp_dsn] { return storage::open_backlog_store(dsn); };
     all_.purchases = detached<purchase_reader_actor>(
       supervised("purchase-reader", how_.readers), purchase_reader, options);
     // One of its own for what waits to be applied: after a start that is much,

@@ -34,9 +34,6 @@ public:
 
   virtual caf::expected<slice> load_slice(const slice_request& request) = 0;
 
-  /// The database's clock.
-  virtual caf::expected<timestamp> now() = 0;
-
   /// Deletes up to `rows_max` rows that no answer needs any more: minutes of
   /// days before `limits::minute_days`. @returns how many; `rows_max` means
   /// that there may be more.

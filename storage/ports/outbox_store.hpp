@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,10 +44,6 @@ class outbox_store {
 public:
   virtual ~outbox_store() = default;
 
-  /// Fetches rows in status NEW by their sequence numbers, in that order.
-  virtual caf::expected<std::vector<commit_notice>>
-  fetch(const std::vector<int64_t>& seqs) = 0;
-
   /// Reads up to `limit` rows in status NEW from `floor` on, in order of
   /// `seq`, and moves the floor up where that is safe. A fresh `outbox_floor`
   /// starts where the relays before it came to.
@@ -72,18 +67,6 @@ public:
   /// @returns how many.
   virtual caf::expected<int64_t>
   republish(const std::string& branch_id, int64_t after_seq) = 0;
-
-  /// Events of a branch that were committed at or after `since` and that the
-  /// outbox still has, as notices without payload and round, by the time they
-  /// were made, at most `limit`. A shard that starts compares them with the
-  /// event log to learn what is pending.
-  virtual caf::expected<std::vector<commit_notice>>
-  recent(const std::string& branch_id, timestamp since, size_t limit) = 0;
-
-  /// For how many milliseconds an event has been SENT, by the database's clock;
-  /// -1: it is NEW. Nothing: there is no such row.
-  virtual caf::expected<std::optional<int64_t>>
-  sent_age(const std::string& branch_id, const uuid& event_id) = 0;
 
   /// The payloads of these events of a branch, in the order asked, for the
   /// lake; empty strings where the row is gone.

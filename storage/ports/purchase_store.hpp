@@ -5,9 +5,6 @@
 #include <caf/expected.hpp>
 
 #include <memory>
-#include <optional>
-#include <string>
-#include <string_view>
 #include <vector>
 
 namespace tillstream::storage {
@@ -53,33 +50,5 @@ public:
 };
 
 using purchase_store_ptr = std::unique_ptr<purchase_store>;
-
-/// Reads purchases and customers; same rules of use as `purchase_store`.
-class purchase_reader {
-public:
-  virtual ~purchase_reader() = default;
-
-  /// @param branches Where to look: the till's branch, or all for the owner.
-  /// @returns nothing inside when there is no such purchase.
-  virtual caf::expected<std::optional<purchase_details>>
-  find(const std::vector<std::string>& branches, const uuid& purchase_id) = 0;
-
-  virtual caf::expected<std::optional<purchase_details>>
-  find_by_key(const std::string& branch_id, const uuid& idempotency_key) = 0;
-
-  struct customer {
-    uuid user_id;
-    /// When it became known.
-    timestamp since;
-  };
-
-  /// Known customers in id order.
-  /// @param after Exclusive; nothing: from the start.
-  /// @param limit 1..1000
-  virtual caf::expected<std::vector<customer>>
-  customers(const std::optional<uuid>& after, size_t limit) = 0;
-};
-
-using purchase_reader_ptr = std::unique_ptr<purchase_reader>;
 
 } // namespace tillstream::storage

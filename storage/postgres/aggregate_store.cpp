@@ -24,9 +24,6 @@ using namespace postgres;
 
 // -- statements ---------------------------------------------------------------
 
-constexpr statement read_clock{"aggregate_read_clock", R"(
-  SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"};
-
 // Branch by branch, so that each part is a short piece of the primary key.
 constexpr statement prune_minutes{"aggregate_prune_minutes", R"(
   DELETE FROM minute_sales_by_branch
@@ -146,12 +143,6 @@ public:
       auto result = read_slice(*session_, request);
       tx.rollback();
       return result;
-    });
-  }
-
-  caf::expected<timestamp> now() override {
-    return guarded(*session_, [&]() -> caf::expected<timestamp> {
-      return as_timestamp(session_->exec(read_clock)[0][0]);
     });
   }
 

@@ -23,14 +23,6 @@ constexpr int64_t mark_distance = 1000;
 
 // -- statements ---------------------------------------------------------------
 
-constexpr statement fetch_notices{"fetch_outbox", R"(
-  SELECT branch_id, seq, event_id,
-         (extract(epoch FROM created_at) * 1000)::bigint AS created_at,
-         publish_round, payload
-  FROM outbox_events
-  WHERE seq = ANY ($1::bigint[]) AND status = 'NEW'
-  ORDER BY seq)"};
-
 constexpr statement poll_notices{"poll_outbox", R"(
   SELECT branch_id, seq, event_id,
          (extract(epoch FROM created_at) * 1000)::bigint AS created_at,
@@ -83,30 +75,6 @@ constexpr statement publish_again{"publish_outbox_again", R"(
   SET status = 'NEW', sent_at = NULL, publish_round = publish_round + 1
   WHERE branch_id = $1 AND seq > $2 AND status = 'SENT')"};
 
-constexpr statement oldest_event{"oldest_outbox_event", R"(
-  SELECT purchase_id
-  FROM outbox_events
-  WHERE branch_id = $1 AND event_id >= $2
-  ORDER BY event_id
-  LIMIT 1)"};
-
-// From the purchases, of which each was written with its event: a third of the
-// pages, and after a start each page costs more than all rows in it. In the
-// order of the primary key, so that the server stops at the limit.
-constexpr statement recent_notices{"recent_outbox", R"(
-  SELECT outbox_seq, event_id,
-         (extract(epoch FROM recorded_at) * 1000)::bigint AS recorded_at
-  FROM purchases
-  WHERE branch_id = $1 AND purchase_id >= $2 AND recorded_at >= $3::timestamptz
-  ORDER BY purchase_id
-  LIMIT $4)"};
-
-constexpr statement select_sent_age{"select_outbox_sent_age", R"(
-  SELECT CASE WHEN status = 'NEW' THEN -1 ELSE greatest(0,
-    (extract(epoch FROM clock_timestamp() - sent_at) * 1000)::bigint) END
-  FROM outbox_events
-  WHERE branch_id = $1 AND event_id = $2)"};
-
 constexpr statement select_payloads{"select_outbox_payloads", R"(
   SELECT event_id, payload
   FROM outbox_events
@@ -135,26 +103,12 @@ std::vector<commit_notice> read_notices(const pqxx::result& rows) {
   return result;
 }
 
-/// The smallest id with the time of `x`, whose version is not looked at.
-uuid floor_of(uuid x) {
-  constexpr size_t time_bytes = 6;
-  std::fill(x.bytes.begin() + time_bytes, x.bytes.end(), uint8_t{0});
-  return x;
-}
-
 // -- the store ----------------------------------------------------------------
 
 class postgres_outbox_store : public outbox_store {
 public:
   explicit postgres_outbox_store(session_ptr db) : db_(std::move(db)) {
     // nop
-  }
-
-  caf::expected<std::vector<commit_notice>>
-  fetch(const std::vector<int64_t>& seqs) override {
-    return guarded(*db_, [&]() -> caf::expected<std::vector<commit_notice>> {
-      return read_notices(db_->exec(fetch_notices, to_array(seqs)));
-    });
   }
 
   caf::expected<std::vector<commit_notice>>
@@ -183,19 +137,6 @@ public:
 
   caf::expected<int64_t>
   republish(const std::string& branch_id, int64_t after_seq) override;
-
-  caf::expected<std::vector<commit_notice>>
-  recent(const std::string& branch_id, timestamp since, size_t limit) override;
-
-  caf::expected<std::optional<int64_t>>
-  sent_age(const std::string& branch_id, const uuid& event_id) override {
-    return guarded(*db_, [&]() -> caf::expected<std::optional<int64_t>> {
-      auto rows = db_->exec(select_sent_age, branch_id, event_id);
-      if (rows.empty())
-        return std::optional<int64_t>{};
-      return std::optional<int64_t>{as_int(rows[0][0])};
-    });
-  }
 
   caf::expected<std::vector<std::string>>
   payloads(const std::string& branch_id,
@@ -296,28 +237,6 @@ postgres_outbox_store::republish(const std::string& branch_id,
     auto rows = db_->exec(publish_again, branch_id, after_seq);
     tx.commit();
     return static_cast<int64_t>(rows.affected_rows());
-  });
-}
-
-caf::expected<std::vector<commit_notice>>
-postgres_outbox_store::recent(const std::string& branch_id, timestamp since,
-                              size_t limit) {
-  return guarded(*db_, [&]() -> caf::expected<std::vector<commit_notice>> {
-    std::vector<commit_notice> result;
-    // Purchases are kept, their events are not.
-    auto from = uuid7_floor(std::max(since, timestamp{}));
-    auto oldest = db_->exec(oldest_event, branch_id, from);
-    if (oldest.empty())
-      return result;
-    from = std::max(from, floor_of(as_uuid(oldest[0][0])));
-    for (auto row : db_->exec(recent_notices, branch_id, from, since, limit)) {
-      auto& notice = result.emplace_back();
-      notice.branch_id = branch_id;
-      notice.seq = as_int(row[0]);
-      notice.event_id = as_uuid(row[1]);
-      notice.recorded_at = as_timestamp(row[2]);
-    }
-    return result;
   });
 }
 

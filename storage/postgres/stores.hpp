@@ -2,9 +2,11 @@
 
 #include "messages/model/chain.hpp"
 #include "storage/ports/aggregate_store.hpp"
+#include "storage/ports/backlog_store.hpp"
 #include "storage/ports/directory_store.hpp"
 #include "storage/ports/outbox_store.hpp"
 #include "storage/ports/ownership_store.hpp"
+#include "storage/ports/purchase_lookup_store.hpp"
 #include "storage/ports/purchase_store.hpp"
 
 #include <caf/expected.hpp>
@@ -30,7 +32,10 @@ using reference_source = std::function<reference_data()>;
 caf::expected<purchase_store_ptr>
 open_purchase_store(const std::string& dsn, reference_source reference);
 
-caf::expected<purchase_reader_ptr> open_purchase_reader(const std::string& dsn);
+caf::expected<purchase_lookup_store_ptr>
+open_purchase_lookup_store(const std::string& dsn);
+
+caf::expected<backlog_store_ptr> open_backlog_store(const std::string& dsn);
 
 caf::expected<outbox_store_ptr> open_outbox_store(const std::string& dsn);
 

@@ -4,6 +4,7 @@
 #include "messages/core/error.hpp"
 #include "messages/core/uuid.hpp"
 #include "messages/model/purchase.hpp"
+#include "storage/ports/backlog_store.hpp"
 #include "storage/ports/event_stream.hpp"
 #include "storage/ports/outbox_store.hpp"
 
@@ -70,6 +71,10 @@ struct fake_outbox {
   }
 };
 
+inline caf::error outbox_down() {
+  return caf::make_error(errc::unavailable, "fake outbox is down");
+}
+
 class fake_outbox_store : public storage::outbox_store {
 public:
   explicit fake_outbox_store(fake_outbox& table) : table_(table) {
@@ -77,21 +82,9 @@ public:
   }
 
   caf::expected<std::vector<commit_notice>>
-  fetch(const std::vector<int64_t>& seqs) override {
-    if (table_.down)
-      return away();
-    std::vector<commit_notice> result;
-    for (auto seq : seqs)
-      if (auto i = table_.rows.find(seq);
-          i != table_.rows.end() && !i->second.sent)
-        result.push_back(i->second.notice);
-    return result;
-  }
-
-  caf::expected<std::vector<commit_notice>>
   poll(storage::outbox_floor& floor, size_t limit) override {
     if (table_.down)
-      return away();
+      return outbox_down();
     if (floor.generation != table_.generation)
       floor = {table_.mark, 0, 0, table_.generation};
     auto result = page(floor.seq, limit);
@@ -102,7 +95,7 @@ public:
   caf::expected<std::vector<commit_notice>>
   page(int64_t from_seq, size_t limit) override {
     if (table_.down)
-      return away();
+      return outbox_down();
     ++table_.polls;
     std::vector<commit_notice> result;
     auto i = table_.rows.lower_bound(from_seq);
@@ -115,7 +108,7 @@ public:
   caf::expected<void>
   mark_sent(const std::vector<storage::outbox_mark>& events) override {
     if (table_.down)
-      return away();
+      return outbox_down();
     table_.updates.push_back(events.size());
     for (auto& event : events)
       if (auto x = table_.find(event.event_id))
@@ -126,24 +119,14 @@ public:
   caf::expected<storage::outbox_backlog>
   backlog(const storage::outbox_floor&) override {
     if (table_.down)
-      return away();
+      return outbox_down();
     return storage::outbox_backlog{static_cast<int64_t>(table_.unsent()), 0};
-  }
-
-  caf::expected<std::optional<int64_t>>
-  sent_age(const std::string&, const uuid& event_id) override {
-    if (table_.down)
-      return away();
-    auto x = table_.find(event_id);
-    if (x == nullptr)
-      return std::optional<int64_t>{};
-    return std::optional<int64_t>{x->sent ? 0 : -1};
   }
 
   caf::expected<int64_t>
   republish(const std::string& branch_id, int64_t after_seq) override {
     if (table_.down)
-      return away();
+      return outbox_down();
     table_.mark = std::min(table_.mark, after_seq + 1);
     ++table_.generation;
     int64_t count = 0;
@@ -157,21 +140,10 @@ public:
     return count;
   }
 
-  caf::expected<std::vector<commit_notice>>
-  recent(const std::string& branch_id, timestamp, size_t limit) override {
-    if (table_.down)
-      return away();
-    std::vector<commit_notice> result;
-    for (auto& [seq, x] : table_.rows)
-      if (x.notice.branch_id == branch_id && result.size() < limit)
-        result.push_back(x.notice);
-    return result;
-  }
-
   caf::expected<std::vector<std::string>>
   payloads(const std::string&, const std::vector<uuid>& event_ids) override {
     if (table_.down)
-      return away();
+      return outbox_down();
     std::vector<std::string> result;
     for (auto& id : event_ids) {
       auto x = table_.find(id);
@@ -181,10 +153,6 @@ public:
   }
 
 private:
-  static caf::error away() {
-    return caf::make_error(errc::unavailable, "fake outbox is down");
-  }
-
   /// Up to the first row that is NEW, or may still become one.
   void move(storage::outbox_floor& floor) {
     auto next = table_.rows.empty() ? 0 : table_.rows.rbegin()->first + 1;
@@ -207,8 +175,48 @@ private:
 inline caf::expected<storage::outbox_store_ptr>
 open_fake_outbox(fake_outbox& table) {
   if (table.down)
-    return caf::make_error(errc::unavailable, "fake outbox is down");
+    return outbox_down();
   return storage::outbox_store_ptr{std::make_unique<fake_outbox_store>(table)};
+}
+
+/// The backlog as the same table has it.
+class fake_backlog_store : public storage::backlog_store {
+public:
+  explicit fake_backlog_store(fake_outbox& table) : table_(table) {
+    // nop
+  }
+
+  caf::expected<std::vector<commit_notice>>
+  recent(const std::string& branch_id, timestamp, size_t limit) override {
+    if (table_.down)
+      return outbox_down();
+    std::vector<commit_notice> result;
+    for (auto& [seq, x] : table_.rows)
+      if (x.notice.branch_id == branch_id && result.size() < limit)
+        result.push_back(x.notice);
+    return result;
+  }
+
+  caf::expected<std::optional<int64_t>>
+  sent_age(const std::string&, const uuid& event_id) override {
+    if (table_.down)
+      return outbox_down();
+    auto x = table_.find(event_id);
+    if (x == nullptr)
+      return std::optional<int64_t>{};
+    return std::optional<int64_t>{x->sent ? 0 : -1};
+  }
+
+private:
+  fake_outbox& table_;
+};
+
+inline caf::expected<storage::backlog_store_ptr>
+open_fake_backlog(fake_outbox& table) {
+  if (table.down)
+    return outbox_down();
+  return storage::backlog_store_ptr{
+    std::make_unique<fake_backlog_store>(table)};
 }
 
 /// A broker in memory. Outlives the publishers that are connected to it.

@@ -238,10 +238,6 @@ caf::expected<slice> model_store::load_slice(const slice_request& request) {
   return tables_->load_slice(request);
 }
 
-caf::expected<timestamp> model_store::now() {
-  return timestamp{};
-}
-
 caf::expected<int64_t> model_store::prune(int64_t) {
   return 0;
 }

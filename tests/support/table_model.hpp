@@ -104,7 +104,6 @@ public:
   apply(const std::vector<apply_request_ptr>& requests) override;
   caf::expected<branch_state> load(const std::string& branch_id) override;
   caf::expected<slice> load_slice(const slice_request& request) override;
-  caf::expected<timestamp> now() override;
   caf::expected<int64_t> prune(int64_t rows_max) override;
 
 private:

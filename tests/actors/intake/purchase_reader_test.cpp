@@ -24,7 +24,7 @@ struct fake_rows {
   size_t last_limit = 0;
 };
 
-class fake_reader : public storage::purchase_reader {
+class fake_reader : public storage::purchase_lookup_store {
 public:
   explicit fake_reader(fake_rows& rows) : rows_(rows) {
     ++rows_.sessions;
@@ -76,12 +76,12 @@ struct fixture : actor_fixture {
   fixture() {
     purchase_reader_options options;
     options.open_reader
-      = [this]() -> caf::expected<storage::purchase_reader_ptr> {
+      = [this]() -> caf::expected<storage::purchase_lookup_store_ptr> {
       if (rows.down)
         return caf::make_error(errc::unavailable, "fake is down");
-      return storage::purchase_reader_ptr{std::make_unique<fake_reader>(rows)};
+      return storage::purchase_lookup_store_ptr{std::make_unique<fake_reader>(rows)};
     };
-    options.open_outbox = [this] { return open_fake_outbox(table); };
+    options.open_backlog = [this] { return open_fake_backlog(table); };
     options.seed = 1;
     uut = sys.spawn(purchase_reader, options);
     settle();

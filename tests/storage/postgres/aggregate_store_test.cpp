@@ -944,10 +944,4 @@ BOOST_AUTO_TEST_CASE(pruning_removes_old_minutes_in_bounded_steps) {
                     2 * (limits::minute_days + 1));
 }
 
-BOOST_AUTO_TEST_CASE(the_clock_is_the_databases) {
-  auto now = store->now();
-  BOOST_REQUIRE(now);
-  BOOST_CHECK_LT(std::abs(to_ms(*now) - to_ms(now_ms())), 10'000);
-}
-
 BOOST_AUTO_TEST_SUITE_END()

@@ -163,7 +163,7 @@ BOOST_FIXTURE_TEST_CASE(now_is_the_databases_clock, fixture) {
 
 BOOST_FIXTURE_TEST_CASE(a_purchase_is_found_by_id_and_by_key, fixture) {
   auto writer = open_purchases(dsn);
-  auto reader = must(open_purchase_reader(dsn));
+  auto reader = must(open_purchase_lookup_store(dsn));
   auto wanted = make.make([](purchase& x) {
     x.branch_id = "branch-2";
     x.items[2].name.reset();
@@ -199,7 +199,7 @@ BOOST_FIXTURE_TEST_CASE(a_purchase_is_found_by_id_and_by_key, fixture) {
 
 BOOST_FIXTURE_TEST_CASE(customers_come_in_pages_by_id, fixture) {
   auto writer = open_purchases(dsn);
-  auto reader = must(open_purchase_reader(dsn));
+  auto reader = must(open_purchase_lookup_store(dsn));
   BOOST_TEST(must(reader->customers({}, 10)).empty());
   must(writer->record(make.make_many(7, 1)));
   std::vector<uuid> seen;

@@ -235,7 +235,7 @@ BOOST_FIXTURE_TEST_CASE(odd_texts_come_back_as_they_were, fixture) {
     }));
   for (const auto& x : record(batch))
     BOOST_TEST(x.outcome == verdict::recorded);
-  auto reader = must(open_purchase_reader(dsn));
+  auto reader = must(open_purchase_lookup_store(dsn));
   for (size_t i = 0; i < odd.size(); ++i) {
     auto x = must(reader->find_by_key("branch-1", batch[i]->idempotency_key));
     BOOST_REQUIRE(x);

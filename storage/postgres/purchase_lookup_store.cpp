@@ -1,4 +1,4 @@
-#include "storage/ports/purchase_store.hpp"
+#include "storage/ports/purchase_lookup_store.hpp"
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/stores.hpp"
 
@@ -81,11 +81,11 @@ purchase_item read_item(const pqxx::row& row) {
   return result;
 }
 
-// -- the reader ---------------------------------------------------------------
+// -- the store ----------------------------------------------------------------
 
-class postgres_purchase_reader : public purchase_reader {
+class postgres_purchase_lookup_store : public purchase_lookup_store {
 public:
-  explicit postgres_purchase_reader(session_ptr db) : db_(std::move(db)) {
+  explicit postgres_purchase_lookup_store(session_ptr db) : db_(std::move(db)) {
     // nop
   }
 
@@ -136,16 +136,16 @@ private:
 
 } // namespace
 
-caf::expected<purchase_reader_ptr>
-open_purchase_reader(const std::string& dsn) {
+caf::expected<purchase_lookup_store_ptr>
+open_purchase_lookup_store(const std::string& dsn) {
   session_options options;
   options.application_name = "tillstream-reader";
   options.pinned_plans = true;
   auto db = open_session(dsn, options);
   if (!db)
     return db.error();
-  return purchase_reader_ptr{
-    std::make_unique<postgres_purchase_reader>(std::move(*db))};
+  return purchase_lookup_store_ptr{
+    std::make_unique<postgres_purchase_lookup_store>(std::move(*db))};
 }
 
 } // namespace tillstream::storage
