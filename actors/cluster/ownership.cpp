@@ -257,7 +257,7 @@ bool read_owners(self_pointer self) {
 }
 
 /// Takes over what a beat brought. @returns whether we still live.
-bool beat_answered(self_pointer self, storage::beat_outcome& outcome,
+bool beat_answered(self_pointer self, storage::heartbeat_outcome& outcome,
                    time_point sent) {
   auto& state = self->state;
   if (!outcome.kept) {
@@ -296,10 +296,10 @@ bool beat(self_pointer self) {
   if (state.incarnation == 0 && !join(self))
     return false;
   auto sent = now_of(self);
-  storage::node_news news{state.options.who.name, state.incarnation,
+  storage::heartbeat_report news{state.options.who.name, state.incarnation,
                           state.willing,
                           metrics().largest("tillstream_branch_lag_ms")};
-  auto outcome = state.store->beat(news, state.options.lease);
+  auto outcome = state.store->heartbeat(news, state.options.lease);
   auto took = now_of(self) - sent;
   stats().beats.observe(static_cast<uint64_t>(
     std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
@@ -361,7 +361,7 @@ void take(self_pointer self) {
   auto& state = self->state;
   if (state.plan.take.empty() || state.leaving_since)
     return;
-  auto result = state.store->take(state.options.who.name, state.incarnation,
+  auto result = state.store->acquire(state.options.who.name, state.incarnation,
                                   state.plan.take);
   if (!result) {
     lose_session(self, result.error());

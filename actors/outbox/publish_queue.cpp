@@ -152,8 +152,8 @@ size_t publish_queue::fail_overdue(time_point deadline, time_point now) {
 
 // -- marking ------------------------------------------------------------------
 
-std::vector<storage::outbox_mark> publish_queue::marks(size_t count) const {
-  std::vector<storage::outbox_mark> result;
+std::vector<storage::sent_row> publish_queue::marks(size_t count) const {
+  std::vector<storage::sent_row> result;
   result.reserve(std::min(count, marks_.size()));
   for (auto& [seq, event_id] : marks_) {
     if (result.size() == count)

@@ -109,7 +109,7 @@ public:
   // -- marking ------------------------------------------------------------
 
   /// The first `count` events to be marked SENT.
-  std::vector<storage::outbox_mark> marks(size_t count) const;
+  std::vector<storage::sent_row> marks(size_t count) const;
 
   size_t marks() const {
     return marks_.size();

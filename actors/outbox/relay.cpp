@@ -160,7 +160,7 @@ bool mark(self_pointer self) {
     return true;
   if (!open_store(self))
     return false;
-  if (auto done = state.store->mark_sent(marks); !done) {
+  if (auto done = state.store->confirm_sent(marks); !done) {
     lose_store(self, done.error());
     return false;
   }

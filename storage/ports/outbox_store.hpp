@@ -19,13 +19,13 @@ struct outbox_floor {
   /// it holds ('snapshot-safe').
   int64_t candidate = 0;
   uint64_t candidate_xid = 0;
-  /// INTERNAL: which life of the stored mark `seq` belongs to. Another one, as
-  /// after `republish` on any node, starts again at the stored mark.
+  /// INTERNAL: which generation of the stored floor `seq` belongs to. Another
+  /// one, as after `republish` on any node, starts again at the stored floor.
   int64_t generation = 0;
 };
 
-/// An event that the broker has.
-struct outbox_mark {
+/// The row of an event that the broker has.
+struct sent_row {
   int64_t seq = 0;
   /// Says in which day's partition to look.
   uuid event_id;
@@ -57,7 +57,7 @@ public:
   page(int64_t from_seq, size_t limit) = 0;
 
   /// Marks rows SENT with the database's time, in one transaction.
-  virtual caf::expected<void> mark_sent(const std::vector<outbox_mark>& events)
+  virtual caf::expected<void> confirm_sent(const std::vector<sent_row>& rows)
     = 0;
 
   virtual caf::expected<outbox_backlog> backlog(const outbox_floor& floor) = 0;

@@ -17,9 +17,9 @@ using namespace postgres;
 /// Rows that `backlog` counts at most.
 constexpr int64_t backlog_rows_max = 1'000'000;
 
-/// How far the floor moves before the stored mark follows: a relay that starts
+/// How far the floor moves before the stored one follows: a relay that starts
 /// reads at most about this many rows that are SENT already.
-constexpr int64_t mark_distance = 1000;
+constexpr int64_t stored_floor_distance = 1000;
 
 // -- statements ---------------------------------------------------------------
 
@@ -44,17 +44,17 @@ constexpr statement snapshot_bounds{"snapshot_bounds", R"(
   FROM pg_current_snapshot() AS s, outbox_floor f)"};
 
 // Never waits: a `republish` that holds the row is about to lower it.
-constexpr statement raise_mark{"raise_outbox_floor", R"(
+constexpr statement raise_floor{"raise_outbox_floor", R"(
   UPDATE outbox_floor AS f SET seq = $1
   FROM (SELECT FROM outbox_floor FOR UPDATE SKIP LOCKED) AS unlocked
   WHERE f.generation = $2 AND f.seq < $1)"};
 
-constexpr statement select_mark{"select_outbox_floor", R"(
+constexpr statement select_floor{"select_outbox_floor", R"(
   SELECT seq FROM outbox_floor)"};
 
 // By number, as no other index can serve that, whatever the planner knows of
 // the table. The bounds let the server skip partitions.
-constexpr statement mark_events_sent{"mark_outbox_sent", R"(
+constexpr statement confirm_rows_sent{"mark_outbox_sent", R"(
   UPDATE outbox_events
   SET status = 'SENT', sent_at = date_trunc('milliseconds', clock_timestamp())
   WHERE seq = ANY ($1::bigint[]) AND event_id BETWEEN $2 AND $3
@@ -66,7 +66,7 @@ constexpr statement count_backlog{"count_outbox_backlog", R"(
   FROM (SELECT created_at FROM outbox_events
         WHERE seq >= $1 AND status = 'NEW' ORDER BY seq LIMIT $2) AS waiting)"};
 
-constexpr statement lower_mark{"lower_outbox_floor", R"(
+constexpr statement lower_floor{"lower_outbox_floor", R"(
   UPDATE outbox_floor
   SET seq = least(seq, $1::bigint + 1), generation = generation + 1)"};
 
@@ -121,13 +121,12 @@ public:
     });
   }
 
-  caf::expected<void>
-  mark_sent(const std::vector<outbox_mark>& events) override;
+  caf::expected<void> confirm_sent(const std::vector<sent_row>& sent) override;
 
   caf::expected<outbox_backlog> backlog(const outbox_floor& floor) override {
     return guarded(*db_, [&]() -> caf::expected<outbox_backlog> {
       // A floor that was never polled with knows nothing yet.
-      auto from = floor.generation == 0 ? as_int(db_->exec(select_mark)[0][0])
+      auto from = floor.generation == 0 ? as_int(db_->exec(select_floor)[0][0])
                                         : floor.seq;
       auto row = db_->exec(count_backlog, from, backlog_rows_max)[0];
       return outbox_backlog{as_int(row[0]),
@@ -152,7 +151,7 @@ private:
   };
 
   bounds read_bounds();
-  void store_mark(const outbox_floor& floor, const bounds& now);
+  void store_floor(const outbox_floor& floor, const bounds& now);
 
   session_ptr db_;
 };
@@ -200,29 +199,29 @@ postgres_outbox_store::poll(outbox_floor& floor, size_t limit) {
       moved.candidate = now.last_seq;
       moved.candidate_xid = now.xmax;
     }
-    store_mark(moved, now);
+    store_floor(moved, now);
     floor = moved;
     return result;
   });
 }
 
-void postgres_outbox_store::store_mark(const outbox_floor& floor,
-                                       const bounds& now) {
-  if (floor.seq >= now.stored_seq + mark_distance)
-    db_->exec(raise_mark, floor.seq, floor.generation);
+void postgres_outbox_store::store_floor(const outbox_floor& floor,
+                                        const bounds& now) {
+  if (floor.seq >= now.stored_seq + stored_floor_distance)
+    db_->exec(raise_floor, floor.seq, floor.generation);
 }
 
 caf::expected<void>
-postgres_outbox_store::mark_sent(const std::vector<outbox_mark>& events) {
-  if (events.empty())
+postgres_outbox_store::confirm_sent(const std::vector<sent_row>& sent) {
+  if (sent.empty())
     return caf::unit;
   return guarded(*db_, [&]() -> caf::expected<void> {
     array_of<int64_t> seqs;
-    for (const auto& x : events)
+    for (const auto& x : sent)
       seqs.add(x.seq);
     auto [low, high]
-      = std::ranges::minmax_element(events, {}, &outbox_mark::event_id);
-    db_->exec(mark_events_sent, seqs, low->event_id, high->event_id);
+      = std::ranges::minmax_element(sent, {}, &sent_row::event_id);
+    db_->exec(confirm_rows_sent, seqs, low->event_id, high->event_id);
     return caf::unit;
   });
 }
@@ -232,8 +231,8 @@ postgres_outbox_store::republish(const std::string& branch_id,
                                  int64_t after_seq) {
   return guarded(*db_, [&]() -> caf::expected<int64_t> {
     transaction tx{*db_, begin_long};
-    // The mark first: it holds off a relay that is about to raise it.
-    db_->exec(lower_mark, after_seq);
+    // The floor first: that holds off a relay that is about to raise it.
+    db_->exec(lower_floor, after_seq);
     auto rows = db_->exec(publish_again, branch_id, after_seq);
     tx.commit();
     return static_cast<int64_t>(rows.affected_rows());

@@ -106,7 +106,7 @@ public:
   }
 
   caf::expected<void>
-  mark_sent(const std::vector<storage::outbox_mark>& events) override {
+  confirm_sent(const std::vector<storage::sent_row>& events) override {
     if (table_.down)
       return outbox_down();
     table_.updates.push_back(events.size());

@@ -34,10 +34,10 @@ struct outbox_fixture {
 
   /// The broker has these: they become SENT.
   void confirm(const std::vector<commit_notice>& notices) {
-    std::vector<storage::outbox_mark> sent;
+    std::vector<storage::sent_row> sent;
     for (const auto& x : notices)
       sent.push_back({x.seq, x.event_id});
-    must(outbox->mark_sent(sent));
+    must(outbox->confirm_sent(sent));
   }
 
   /// Waits until whoever sells next does so later than these.

@@ -58,13 +58,13 @@ public:
     return row.said.incarnation;
   }
 
-  storage::beat_outcome beat(const storage::node_news& news, ms lease) {
-    storage::beat_outcome result;
+  storage::heartbeat_outcome beat(const storage::heartbeat_report& news, ms lease) {
+    storage::heartbeat_outcome result;
     auto& own = nodes[news.name];
     if (own.said.alive && own.said.incarnation == news.incarnation) {
       own.renewed_at = now_();
       own.expires_at = now_() + lease;
-      own.said.willing = news.willing;
+      own.said.willing = news.eligible;
       result.kept = true;
     }
     result.nodes = list_nodes();
@@ -109,10 +109,10 @@ public:
     return true;
   }
 
-  std::vector<storage::taken_branch>
+  std::vector<storage::acquired_branch>
   take(const std::string& name, int64_t incarnation,
        const std::vector<std::string>& ids) {
-    std::vector<storage::taken_branch> result;
+    std::vector<storage::acquired_branch> result;
     for (const auto& id : ids) {
       auto& x = owners[id];
       x.said.branch_id = id;
@@ -188,11 +188,11 @@ public:
     return run<int64_t>([&] { return tables_->join(who, lease, first); });
   }
 
-  caf::expected<storage::beat_outcome>
-  beat(const storage::node_news& news,
+  caf::expected<storage::heartbeat_outcome>
+  heartbeat(const storage::heartbeat_report& news,
        std::chrono::milliseconds lease) override {
     ++how_->beats;
-    return run<storage::beat_outcome>(
+    return run<storage::heartbeat_outcome>(
       [&] { return tables_->beat(news, lease); });
   }
 
@@ -210,10 +210,10 @@ public:
     return run<bool>([&] { return tables_->declare_dead(name, incarnation); });
   }
 
-  caf::expected<std::vector<storage::taken_branch>>
-  take(const std::string& name, int64_t incarnation,
+  caf::expected<std::vector<storage::acquired_branch>>
+  acquire(const std::string& name, int64_t incarnation,
        const std::vector<std::string>& branch_ids) override {
-    return run<std::vector<storage::taken_branch>>(
+    return run<std::vector<storage::acquired_branch>>(
       [&] { return tables_->take(name, incarnation, branch_ids); });
   }
 

@@ -109,8 +109,8 @@ BOOST_FIXTURE_TEST_CASE(a_row_is_confirmed_once, fixture) {
   confirm(sold);
   BOOST_TEST(text(*psql, "SELECT min(sent_at) FROM outbox_events") == first);
   BOOST_TEST(count("status = 'SENT' AND sent_at IS NOT NULL") == 4);
-  must(outbox->mark_sent({}));
-  must(outbox->mark_sent({{1'000'000, make.new_id()}}));
+  must(outbox->confirm_sent({}));
+  must(outbox->confirm_sent({{1'000'000, make.new_id()}}));
 }
 
 BOOST_FIXTURE_TEST_CASE(confirming_touches_no_index_and_scans_no_table,
@@ -291,7 +291,7 @@ BOOST_FIXTURE_TEST_CASE(a_lost_connection_is_unavailable, fixture) {
   BOOST_REQUIRE(!found);
   BOOST_TEST((found.error() == errc::unavailable));
   BOOST_TEST(
-    (outbox->mark_sent({{1, make.new_id()}}).error() == errc::unavailable));
+    (outbox->confirm_sent({{1, make.new_id()}}).error() == errc::unavailable));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
