@@ -5,7 +5,8 @@
 #include "messages/codec/chain_file.hpp"
 #include "messages/core/error.hpp"
 #include "messages/core/limits.hpp"
-#include "storage/postgres/migrations.hpp"
+#include "storage/postgres/migrate.hpp"
+#include "storage/postgres/partitions.hpp"
 #include "storage/postgres/stores.hpp"
 
 #include <fstream>

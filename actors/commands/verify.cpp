@@ -6,7 +6,7 @@
 #include "messages/codec/json.hpp"
 #include "messages/core/error.hpp"
 #include "storage/ports/event_stream.hpp"
-#include "storage/verify/verify_store.hpp"
+#include "storage/verify/verifier.hpp"
 
 #include <chrono>
 #include <iostream>

@@ -30,7 +30,8 @@
 #include "storage/lake/event_lake.hpp"
 #include "storage/ports/event_stream.hpp"
 #include "storage/ports/peer_link.hpp"
-#include "storage/postgres/migrations.hpp"
+#include "storage/postgres/partitions.hpp"
+#include "storage/postgres/server_checks.hpp"
 #include "storage/postgres/stores.hpp"
 
 #include <caf/actor_system.hpp>

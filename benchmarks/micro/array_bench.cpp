@@ -2,7 +2,6 @@
 #include "benchmarks/micro/sample.hpp"
 
 #include "storage/postgres/array_param.hpp"
-#include "storage/postgres/session.hpp"
 
 namespace tillstream::bench {
 
@@ -20,19 +19,6 @@ void column_of_events_in_binary(benchmark::State& state) {
   }
 }
 BENCHMARK(column_of_events_in_binary);
-
-/// The same as text, every quote escaped.
-void column_of_events_as_text(benchmark::State& state) {
-  auto payload = encode_event(sample_event());
-  count_allocations counting{state};
-  for (auto _ : state) {
-    storage::postgres::array_literal column{64 * 2048};
-    for (int i = 0; i < 64; ++i)
-      column.add(payload);
-    benchmark::DoNotOptimize(column.str());
-  }
-}
-BENCHMARK(column_of_events_as_text);
 
 } // namespace
 

@@ -3,7 +3,7 @@
 #include "messages/model/apply.hpp"
 #include "storage/ports/aggregate_store.hpp"
 #include "storage/ports/outbox_store.hpp"
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
 #include "storage/postgres/stores.hpp"
 
 #include <fmt/format.h>
@@ -67,7 +67,7 @@ void own(const std::string& dsn, const events_by_branch& events) {
     INSERT INTO branch_cursors (branch_id) VALUES ($1))"};
   constexpr statement add_owner{"bare_owner", R"(
     INSERT INTO shard_ownership (branch_id, epoch) VALUES ($1, $2::bigint))"};
-  session db{dsn};
+  connection db{dsn};
   for (const auto& [branch_id, list] : events) {
     db.exec(add_cursor, branch_id);
     db.exec(add_owner, branch_id, owned_epoch);

@@ -1,5 +1,6 @@
 #include "messages/core/uuid.hpp"
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
+#include "storage/postgres/transaction.hpp"
 
 #include <fmt/format.h>
 
@@ -114,8 +115,8 @@ public:
   }
 
 private:
-  static session_options options() {
-    session_options result;
+  static connection_options options() {
+    connection_options result;
     result.pinned_plans = true;
     // Sessions that make a table longer wait for each other; on a busy disk
     // for longer than a till's batch would.
@@ -123,7 +124,7 @@ private:
     return result;
   }
 
-  session db_;
+  connection db_;
   size_t batch_;
   uuid_source ids_;
   std::mt19937_64 random_{std::random_device{}()};

@@ -23,7 +23,7 @@ public:
   /// Events of a branch that were committed at or after `since` and that the
   /// outbox still has, as notices without payload and round, by the time they
   /// were made, at most `limit`. A shard that starts compares them with the
-  /// event log to learn what is pending.
+  /// event log to know what is pending.
   virtual caf::expected<std::vector<commit_notice>>
   recent(const std::string& branch_id, timestamp since, size_t limit) = 0;
 

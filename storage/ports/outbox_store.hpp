@@ -27,7 +27,7 @@ struct outbox_floor {
 /// The row of an event that the broker has.
 struct sent_row {
   int64_t seq = 0;
-  /// Says in which day's partition to look.
+  /// Says which day's partition has the row.
   uuid event_id;
 };
 

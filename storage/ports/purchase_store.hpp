@@ -40,10 +40,10 @@ public:
   /// that only the purchase whose key is held comes back as `in_progress`.
   ///
   /// @returns `errc::unavailable`: nothing of the batch is durable.
-  ///          `errc::in_doubt`: the session ended inside COMMIT; calling again
-  ///          with the same batch on a new store settles it (`replayed` then
-  ///          means: it was durable).
-  ///          After any error the store is dead and must be replaced.
+  ///          `errc::in_doubt`: the connection was lost inside COMMIT; calling
+  ///          again with the same batch on a new store settles it (`replayed`
+  ///          then means: it was durable). After any error the store is dead
+  ///          and must be replaced.
   /// @pre `!batch.empty() && batch.size() <= limits::write_batch_max`
   virtual caf::expected<record_batch_result>
   record(const std::vector<purchase_ptr>& batch) = 0;

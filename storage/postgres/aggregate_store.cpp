@@ -3,10 +3,11 @@
 #include "messages/core/limits.hpp"
 #include "messages/core/log.hpp"
 #include "messages/core/metrics.hpp"
-#include "storage/postgres/aggregate_chunks.hpp"
+#include "storage/postgres/aggregate_slices.hpp"
 #include "storage/postgres/apply_transaction.hpp"
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
 #include "storage/postgres/stores.hpp"
+#include "storage/postgres/transaction.hpp"
 
 #include <chrono>
 #include <exception>
@@ -45,15 +46,16 @@ constexpr const char* begin_snapshot
 
 /// How long an apply waits for a lock. Writers meet in the chain's set, where
 /// one waits for the other's commit as a matter of course; giving up early
-/// would only do the work twice. Nobody stays longer than this: a session that
-/// stops inside its transaction is ended after 2 s, a statement after 10 s.
+/// would only do the work twice. Nobody stays longer than this: a connection
+/// that stops inside its transaction is ended after 2 s, a statement after 10
+/// s.
 constexpr auto apply_lock_timeout = std::chrono::seconds{5};
 
-/// Tries of one transaction before the caller is told. A try fails on a
+/// Attempts of one transaction before it is an error. An attempt fails on a
 /// deadlock or a lock time-out, or finds that events are known.
 constexpr int attempts_max = 5;
 
-/// Between two tries; times the number of the try.
+/// Between two attempts; times the number of the attempt.
 constexpr auto attempt_pause = std::chrono::milliseconds{10};
 
 // -- metrics and log ----------------------------------------------------------
@@ -66,12 +68,12 @@ constexpr const char* retries_help
 
 void notice_retry(const std::exception& what) {
   metrics().get_counter(retries_metric, retries_help).add();
-  log::warning("analytics-transaction-retried", {{"reason", what.what()}});
+  log::info("aggregate_store.transaction_retried", {{"reason", what.what()}});
 }
 
-/// 23514: the partition was detached between a look at the log's range and
-/// the INSERT. The next try sees the new range.
-bool worth_another_try(const session& on, const std::exception& what) {
+/// 23514: the partition was detached between reading the log's range and
+/// the INSERT. The next attempt sees the new range.
+bool worth_another_try(const connection& on, const std::exception& what) {
   return classify(on, what) == failure::contention
          || sqlstate_of(what) == "23514";
 }
@@ -79,7 +81,7 @@ bool worth_another_try(const session& on, const std::exception& what) {
 /// Runs `f` until it returns something, again when another try can help.
 /// @returns what is inside of what `f` returned.
 template <class F>
-auto with_retries(const session& on, F&& f) ->
+auto with_retries(const connection& on, F&& f) ->
   typename decltype(f())::value_type {
   for (int attempt = 1;; ++attempt) {
     try {
@@ -100,20 +102,20 @@ auto with_retries(const session& on, F&& f) ->
 
 class postgres_aggregate_store final : public aggregate_store {
 public:
-  explicit postgres_aggregate_store(session_ptr opened)
-    : session_(std::move(opened)) {
+  explicit postgres_aggregate_store(connection_ptr opened)
+    : db_(std::move(opened)) {
     // nop
   }
 
   caf::expected<std::vector<apply_outcome>>
   apply(const std::vector<apply_request_ptr>& requests) override {
     using result_type = std::vector<apply_outcome>;
-    return guarded(*session_, [&]() -> caf::expected<result_type> {
+    return guarded(*db_, [&]() -> caf::expected<result_type> {
       auto mode = apply_transaction::look_up::no;
-      return with_retries(*session_, [&]() -> std::optional<result_type> {
-        // Whatever this attempt meets, another must not rely on an old look.
+      return with_retries(*db_, [&]() -> std::optional<result_type> {
+        // Whatever this attempt meets, another must not rely on an old range.
         auto range = std::exchange(log_range_, std::nullopt);
-        apply_transaction work{*session_, requests, range};
+        apply_transaction work{*db_, requests, range};
         if (!work.run(mode)) {
           mode = apply_transaction::look_up::yes;
           return std::nullopt;
@@ -125,9 +127,9 @@ public:
   }
 
   caf::expected<branch_state> load(const std::string& branch_id) override {
-    return guarded(*session_, [&]() -> caf::expected<branch_state> {
-      transaction tx{*session_, begin_snapshot};
-      auto result = read_state(*session_, branch_id);
+    return guarded(*db_, [&]() -> caf::expected<branch_state> {
+      transaction tx{*db_, begin_snapshot};
+      auto result = read_state(*db_, branch_id);
       tx.rollback();
       return result;
     });
@@ -138,24 +140,23 @@ public:
         && request.until_minutes.size() != request.branch_ids.size())
       return caf::make_error(errc::invalid,
                              "one minute for each branch, or none");
-    return guarded(*session_, [&]() -> caf::expected<slice> {
-      transaction tx{*session_, begin_snapshot};
-      auto result = read_slice(*session_, request);
+    return guarded(*db_, [&]() -> caf::expected<slice> {
+      transaction tx{*db_, begin_snapshot};
+      auto result = read_slice(*db_, request);
       tx.rollback();
       return result;
     });
   }
 
   caf::expected<int64_t> prune(int64_t rows_max) override {
-    return guarded(*session_, [&]() -> caf::expected<int64_t> {
-      auto result
-        = session_->exec(prune_minutes, limits::minute_days, rows_max);
+    return guarded(*db_, [&]() -> caf::expected<int64_t> {
+      auto result = db_->exec(prune_minutes, limits::minute_days, rows_max);
       return static_cast<int64_t>(result.affected_rows());
     });
   }
 
 private:
-  session_ptr session_;
+  connection_ptr db_;
   /// As the last apply knew it.
   std::optional<apply_transaction::log_range> log_range_;
 };
@@ -164,14 +165,9 @@ private:
 
 caf::expected<aggregate_store_ptr>
 open_aggregate_store(const std::string& dsn) {
-  session_options options;
-  options.application_name = "tillstream-analytics";
-  options.lock_timeout = apply_lock_timeout;
-  auto opened = open_session(dsn, options);
-  if (!opened)
-    return std::move(opened.error());
-  return aggregate_store_ptr{
-    std::make_unique<postgres_aggregate_store>(std::move(*opened))};
+  return open_store<aggregate_store, postgres_aggregate_store>(
+    dsn, {.application_name = "tillstream-analytics",
+          .lock_timeout = apply_lock_timeout});
 }
 
 } // namespace tillstream::storage

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "messages/model/apply.hpp"
+#include "storage/postgres/connection.hpp"
 #include "storage/postgres/pipeline.hpp"
-#include "storage/postgres/session.hpp"
 
 #include <cstdint>
 #include <map>
@@ -31,7 +31,7 @@ public:
   /// What the event log's partitions reach: from, up to (exclusive). Asking
   /// the catalogue takes the server longer than a small batch does, so it is
   /// kept from one transaction to the next, and read anew before an event is
-  /// turned away for it. An older look can do no harm otherwise: a floor only
+  /// turned away for it. An older range can do no harm otherwise: a floor only
   /// rises, and the INSERT of an event whose partition is gone fails.
   struct log_range {
     uuid floor;
@@ -40,7 +40,8 @@ public:
 
   /// @param range Empty: not known; filled by `run`. To be emptied after an
   ///              attempt that failed.
-  apply_transaction(session& on, const std::vector<apply_request_ptr>& requests,
+  apply_transaction(connection& on,
+                    const std::vector<apply_request_ptr>& requests,
                     std::optional<log_range>& range);
 
   /// @returns false if the log knows some of the events: nothing was written
@@ -117,7 +118,7 @@ private:
 
   lane& lane_of(std::string_view branch_id);
 
-  session& session_;
+  connection& db_;
   /// In branch order; stale ones are taken out.
   std::vector<lane> lanes_;
   std::vector<apply_outcome> outcomes_;

@@ -110,7 +110,7 @@ struct array_element<calendar_day> {
   }
 };
 
-/// INTERNAL: what `session::exec` takes.
+/// INTERNAL: what `connection::exec` takes.
 class array_param {
 public:
   /// The binary form; valid at any time, also when empty.
@@ -192,5 +192,25 @@ public:
 };
 
 using text_array = array_of<std::string_view>;
+
+/// INTERNAL: which array holds a `T`.
+template <class T>
+struct array_element_for {
+  using type = T;
+};
+template <>
+struct array_element_for<std::string> {
+  using type = std::string_view;
+};
+
+/// All of `xs`, e.g. of a vector of ids.
+template <class Container>
+auto to_array(const Container& xs) {
+  array_of<typename array_element_for<typename Container::value_type>::type>
+    result;
+  for (const auto& x : xs)
+    result.add(x);
+  return result;
+}
 
 } // namespace tillstream::storage::postgres

@@ -1,6 +1,6 @@
 #include "storage/ports/backlog_store.hpp"
 
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
 #include "storage/postgres/stores.hpp"
 
 #include <algorithm>
@@ -38,7 +38,7 @@ constexpr statement select_sent_age{"select_outbox_sent_age", R"(
   FROM outbox_events
   WHERE branch_id = $1 AND event_id = $2)"};
 
-/// The smallest id with the time of `x`, whose version is not looked at.
+/// The smallest id with the time of `x`, whose version does not count.
 uuid floor_of(uuid x) {
   constexpr size_t time_bytes = 6;
   std::fill(x.bytes.begin() + time_bytes, x.bytes.end(), uint8_t{0});
@@ -49,7 +49,7 @@ uuid floor_of(uuid x) {
 
 class postgres_backlog_store final : public backlog_store {
 public:
-  explicit postgres_backlog_store(session_ptr db) : db_(std::move(db)) {
+  explicit postgres_backlog_store(connection_ptr db) : db_(std::move(db)) {
     // nop
   }
 
@@ -86,20 +86,14 @@ public:
   }
 
 private:
-  session_ptr db_;
+  connection_ptr db_;
 };
 
 } // namespace
 
 caf::expected<backlog_store_ptr> open_backlog_store(const std::string& dsn) {
-  session_options options;
-  options.application_name = "tillstream-backlog";
-  options.pinned_plans = true;
-  auto db = open_session(dsn, options);
-  if (!db)
-    return db.error();
-  return backlog_store_ptr{
-    std::make_unique<postgres_backlog_store>(std::move(*db))};
+  return open_store<backlog_store, postgres_backlog_store>(
+    dsn, {.application_name = "tillstream-backlog", .pinned_plans = true});
 }
 
 } // namespace tillstream::storage

@@ -1,8 +1,9 @@
 #include "storage/ports/directory_store.hpp"
 
 #include "messages/model/purchase.hpp"
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
 #include "storage/postgres/stores.hpp"
+#include "storage/postgres/transaction.hpp"
 
 #include <fmt/format.h>
 
@@ -165,7 +166,7 @@ branch read_branch(const pqxx::row& row) {
 
 class postgres_directory_store : public directory_store {
 public:
-  explicit postgres_directory_store(session_ptr db) : db_(std::move(db)) {
+  explicit postgres_directory_store(connection_ptr db) : db_(std::move(db)) {
     // nop
   }
 
@@ -200,7 +201,7 @@ private:
   std::vector<api_key> load_keys(bool revoked_too);
   bool would_mix_currencies(const tillstream::chain& chain);
 
-  session_ptr db_;
+  connection_ptr db_;
 };
 
 caf::expected<chain> postgres_directory_store::load_chain() {
@@ -264,10 +265,8 @@ postgres_directory_store::save_chain(const tillstream::chain& chain) {
     if (would_mix_currencies(chain))
       return caf::make_error(errc::invalid,
                              "the chain has sales in another currency");
-    array_literal ids;
-    array_literal names;
-    array_literal zones;
-    array_literal starts;
+    text_array ids, names, zones;
+    array_of<int32_t> starts;
     for (const auto& x : chain.branches) {
       ids.add(x.id);
       names.add(x.name);
@@ -275,8 +274,7 @@ postgres_directory_store::save_chain(const tillstream::chain& chain) {
       starts.add(x.day_start_minutes);
     }
     db_->exec(upsert_chain, chain.name, chain.currency.code);
-    db_->exec(upsert_branches, ids.str(), names.str(), zones.str(),
-              starts.str());
+    db_->exec(upsert_branches, ids, names, zones, starts);
     tx.commit();
     return caf::unit;
   });
@@ -354,16 +352,13 @@ postgres_directory_store::end_page_session(const uuid& session_id,
 caf::expected<int64_t> postgres_directory_store::import_catalog(
   const std::vector<catalog_product>& products) {
   return guarded(*db_, [&]() -> caf::expected<int64_t> {
-    array_literal ids;
-    array_literal names;
-    array_literal categories;
+    text_array ids, names, categories;
     for (const auto& x : products) {
       ids.add(x.product_id);
       names.add(x.name);
       categories.add(x.category);
     }
-    auto rows
-      = db_->exec(upsert_products, ids.str(), names.str(), categories.str());
+    auto rows = db_->exec(upsert_products, ids, names, categories);
     return static_cast<int64_t>(rows.affected_rows());
   });
 }
@@ -391,13 +386,8 @@ std::optional<key_role> parse_key_role(std::string_view text) {
 
 caf::expected<directory_store_ptr>
 open_directory_store(const std::string& dsn) {
-  session_options options;
-  options.application_name = "tillstream-directory";
-  auto db = open_session(dsn, options);
-  if (!db)
-    return db.error();
-  return directory_store_ptr{
-    std::make_unique<postgres_directory_store>(std::move(*db))};
+  return open_store<directory_store, postgres_directory_store>(
+    dsn, {.application_name = "tillstream-directory"});
 }
 
 } // namespace tillstream::storage

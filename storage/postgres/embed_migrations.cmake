@@ -2,7 +2,7 @@
 file(GLOB files RELATIVE ${ROOT} ${ROOT}/*/*.sql)
 list(SORT files)
 set(text "// Made by embed_migrations.cmake.\n")
-string(APPEND text "#include \"storage/postgres/migrations.hpp\"\n\n")
+string(APPEND text "#include \"storage/postgres/schemas.hpp\"\n\n")
 string(APPEND text "namespace tillstream::storage {\n\n")
 string(APPEND text "const std::vector<migration>& all_migrations() {\n")
 string(APPEND text "  static const std::vector<migration> result{\n")

@@ -1,6 +1,7 @@
 #include "storage/ports/aggregate_store.hpp"
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
 #include "storage/postgres/stores.hpp"
+#include "storage/postgres/transaction.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -86,8 +87,8 @@ constexpr auto plan_lock_timeout = std::chrono::seconds{5};
 
 class postgres_lake_plan_store final : public lake_plan_store {
 public:
-  explicit postgres_lake_plan_store(session_ptr opened)
-    : session_(std::move(opened)) {
+  explicit postgres_lake_plan_store(connection_ptr opened)
+    : db_(std::move(opened)) {
     // nop
   }
 
@@ -96,9 +97,9 @@ public:
     using result_type = std::vector<lake_segment>;
     if (rows_max < 1)
       return caf::make_error(errc::invalid, "rows_max is below 1");
-    return guarded(*session_, [&]() -> caf::expected<result_type> {
-      transaction tx{*session_};
-      session_->exec(lock_plan);
+    return guarded(*db_, [&]() -> caf::expected<result_type> {
+      transaction tx{*db_};
+      db_->exec(lock_plan);
       auto result = planned(segments_max);
       auto added
         = next_segments(rows_max, age_max_ms, segments_max - result.size());
@@ -112,22 +113,22 @@ public:
   caf::expected<std::vector<lake_entry>>
   entries(const lake_segment& segment) override {
     using result_type = std::vector<lake_entry>;
-    return guarded(*session_, [&]() -> caf::expected<result_type> {
+    return guarded(*db_, [&]() -> caf::expected<result_type> {
       result_type result;
-      for (const auto& row : session_->exec(list_entries, segment.branch_id,
-                                            segment.from_no, segment.to_no))
+      for (const auto& row : db_->exec(list_entries, segment.branch_id,
+                                       segment.from_no, segment.to_no))
         result.push_back({as_int(row[0]), as_uuid(row[1]), as_day(row[2])});
       return result;
     });
   }
 
   caf::expected<void> finish(const lake_segment& segment) override {
-    return guarded(*session_, [&]() -> caf::expected<void> {
-      transaction tx{*session_};
-      session_->exec(lock_plan);
-      session_->exec(finish_segment, segment.branch_id, segment.from_no,
-                     segment.to_no);
-      session_->exec(forget_finished, segment.branch_id);
+    return guarded(*db_, [&]() -> caf::expected<void> {
+      transaction tx{*db_};
+      db_->exec(lock_plan);
+      db_->exec(finish_segment, segment.branch_id, segment.from_no,
+                segment.to_no);
+      db_->exec(forget_finished, segment.branch_id);
       tx.commit();
       return caf::unit;
     });
@@ -136,7 +137,7 @@ public:
 private:
   std::vector<lake_segment> planned(size_t count) {
     std::vector<lake_segment> result;
-    for (const auto& row : session_->exec(list_planned, count))
+    for (const auto& row : db_->exec(list_planned, count))
       result.push_back({as_text(row[0]), as_int(row[1]), as_int(row[2])});
     return result;
   }
@@ -146,7 +147,7 @@ private:
   next_segments(int64_t rows_max, int64_t age_max_ms, size_t count) {
     std::vector<lake_segment> result;
     for (const auto& row :
-         session_->exec(list_waiting, rows_max, age_max_ms, count)) {
+         db_->exec(list_waiting, rows_max, age_max_ms, count)) {
       auto first = as_int(row[1]);
       auto last = as_int(row[2]);
       auto is_old = as_bool(row[3]);
@@ -161,30 +162,26 @@ private:
   }
 
   void add(const std::vector<lake_segment>& segments) {
-    array_literal branches, from, to;
+    text_array branches;
+    array_of<int64_t> from, to;
     for (const auto& x : segments) {
       branches.add(x.branch_id);
       from.add(x.from_no);
       to.add(x.to_no);
     }
-    session_->exec(add_segments, branches.str(), from.str(), to.str());
+    db_->exec(add_segments, branches, from, to);
   }
 
-  session_ptr session_;
+  connection_ptr db_;
 };
 
 } // namespace
 
 caf::expected<lake_plan_store_ptr>
 open_lake_plan_store(const std::string& dsn) {
-  session_options options;
-  options.application_name = "tillstream-lake";
-  options.lock_timeout = plan_lock_timeout;
-  auto opened = open_session(dsn, options);
-  if (!opened)
-    return std::move(opened.error());
-  return lake_plan_store_ptr{
-    std::make_unique<postgres_lake_plan_store>(std::move(*opened))};
+  return open_store<lake_plan_store, postgres_lake_plan_store>(
+    dsn,
+    {.application_name = "tillstream-lake", .lock_timeout = plan_lock_timeout});
 }
 
 } // namespace tillstream::storage

@@ -1,7 +1,8 @@
 #include "storage/ports/outbox_store.hpp"
 
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
 #include "storage/postgres/stores.hpp"
+#include "storage/postgres/transaction.hpp"
 
 #include <algorithm>
 #include <map>
@@ -33,7 +34,7 @@ constexpr statement poll_notices{"poll_outbox", R"(
   LIMIT $2)"};
 
 // Before the snapshot: a number that this sees was taken by a transaction whose
-// id is older (`take_id` in purchase_store.cpp), hence below the `xmax`
+// id is older (`take_id` in purchase_rows.cpp), hence below the `xmax`
 // of any later snapshot. Within one statement it would be the other way round.
 constexpr statement last_number{"last_outbox_number", R"(
   SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM outbox_seq)"};
@@ -107,7 +108,7 @@ std::vector<commit_notice> read_notices(const pqxx::result& rows) {
 
 class postgres_outbox_store : public outbox_store {
 public:
-  explicit postgres_outbox_store(session_ptr db) : db_(std::move(db)) {
+  explicit postgres_outbox_store(connection_ptr db) : db_(std::move(db)) {
     // nop
   }
 
@@ -153,7 +154,7 @@ private:
   bounds read_bounds();
   void store_floor(const outbox_floor& floor, const bounds& now);
 
-  session_ptr db_;
+  connection_ptr db_;
 };
 
 postgres_outbox_store::bounds postgres_outbox_store::read_bounds() {
@@ -248,10 +249,8 @@ postgres_outbox_store::payloads(const std::string& branch_id,
   return guarded(*db_, [&]() -> caf::expected<std::vector<std::string>> {
     std::unordered_map<uuid, std::string> found;
     auto [low, high] = std::minmax_element(event_ids.begin(), event_ids.end());
-    array_of<uuid> ids;
-    for (const auto& x : event_ids)
-      ids.add(x);
-    for (auto row : db_->exec(select_payloads, branch_id, ids, *low, *high))
+    for (auto row : db_->exec(select_payloads, branch_id, to_array(event_ids),
+                              *low, *high))
       found.emplace(as_uuid(row[0]), as_text(row[1]));
     for (size_t i = 0; i < event_ids.size(); ++i)
       if (auto x = found.find(event_ids[i]); x != found.end())
@@ -263,14 +262,8 @@ postgres_outbox_store::payloads(const std::string& branch_id,
 } // namespace
 
 caf::expected<outbox_store_ptr> open_outbox_store(const std::string& dsn) {
-  session_options options;
-  options.application_name = "tillstream-outbox";
-  options.pinned_plans = true;
-  auto db = open_session(dsn, options);
-  if (!db)
-    return db.error();
-  return outbox_store_ptr{
-    std::make_unique<postgres_outbox_store>(std::move(*db))};
+  return open_store<outbox_store, postgres_outbox_store>(
+    dsn, {.application_name = "tillstream-outbox", .pinned_plans = true});
 }
 
 } // namespace tillstream::storage

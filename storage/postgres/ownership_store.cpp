@@ -1,7 +1,8 @@
 #include "storage/ports/ownership_store.hpp"
 
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
 #include "storage/postgres/stores.hpp"
+#include "storage/postgres/transaction.hpp"
 
 #include <pqxx/row>
 
@@ -53,7 +54,7 @@ constexpr statement delete_old_nodes{"ownership_forget_nodes", R"(
      AND NOT EXISTS (SELECT FROM shard_ownership o WHERE o.node = n.name))"};
 
 // One statement a heartbeat. What it reads is from before its own renewal, so
-// the node's own row is told by `renewed`. An UPDATE that waited for
+// the node's own row is marked by `renewed`. An UPDATE that waited for
 // `declare_dead` reads the row again and finds it dead: no lease is renewed
 // that somebody may have acted upon.
 constexpr statement heartbeat_sql{"ownership_beat", R"(
@@ -127,7 +128,7 @@ constexpr statement lock_free{"ownership_lock_free", R"(
      FOR UPDATE OF o SKIP LOCKED)"};
 
 // Checks again whether they are free: with the rows locked, and seeing nodes
-// that had not joined yet when the rows were looked for.
+// that had not joined yet when the rows were read.
 constexpr statement acquire_free{"ownership_take", R"(
   UPDATE shard_ownership o
      SET node = $2, incarnation = $3::bigint, epoch = epoch + 1,
@@ -218,25 +219,25 @@ branch_owner read_owner(const pqxx::row& row) {
 
 class postgres_ownership_store final : public ownership_store {
 public:
-  explicit postgres_ownership_store(session_ptr opened)
-    : session_(std::move(opened)) {
+  explicit postgres_ownership_store(connection_ptr opened)
+    : db_(std::move(opened)) {
     // nop
   }
 
   caf::expected<int64_t>
   join(const node_identity& who, std::chrono::milliseconds lease,
        bool first) override {
-    return guarded(*session_, [&]() -> caf::expected<int64_t> {
-      transaction tx{*session_};
-      auto before = session_->exec(lock_node, who.name);
+    return guarded(*db_, [&]() -> caf::expected<int64_t> {
+      transaction tx{*db_};
+      auto before = db_->exec(lock_node, who.name);
       if (!first && !before.empty() && as_uuid(before[0][0]) != who.process
           && as_bool(before[0][1]))
         return caf::make_error(
           errc::not_owner, "another process runs under the name " + who.name);
-      auto rows = session_->exec(join_sql, who.name, who.process, who.roles,
-                                 who.version, who.http, lease.count(), first);
+      auto rows = db_->exec(join_sql, who.name, who.process, who.roles,
+                            who.version, who.http, lease.count(), first);
       auto result = as_int(rows[0][0]);
-      session_->exec(delete_old_nodes);
+      db_->exec(delete_old_nodes);
       tx.commit();
       return result;
     });
@@ -245,11 +246,11 @@ public:
   caf::expected<heartbeat_outcome>
   heartbeat(const heartbeat_report& report,
             std::chrono::milliseconds lease) override {
-    return guarded(*session_, [&]() -> caf::expected<heartbeat_outcome> {
+    return guarded(*db_, [&]() -> caf::expected<heartbeat_outcome> {
       heartbeat_outcome result;
       for (const auto& row :
-           session_->exec(heartbeat_sql, report.name, report.incarnation,
-                          lease.count(), report.eligible, report.lag_ms)) {
+           db_->exec(heartbeat_sql, report.name, report.incarnation,
+                     lease.count(), report.eligible, report.lag_ms)) {
         auto node = read_node(row);
         if (as_bool(row["renewed"])) {
           result.kept = true;
@@ -267,9 +268,9 @@ public:
 
   caf::expected<std::vector<node_state>> nodes() override {
     using result_type = std::vector<node_state>;
-    return guarded(*session_, [&]() -> caf::expected<result_type> {
+    return guarded(*db_, [&]() -> caf::expected<result_type> {
       result_type result;
-      for (const auto& row : session_->exec(list_nodes))
+      for (const auto& row : db_->exec(list_nodes))
         result.push_back(read_node(row));
       return result;
     });
@@ -277,9 +278,9 @@ public:
 
   caf::expected<std::vector<branch_owner>> owners() override {
     using result_type = std::vector<branch_owner>;
-    return guarded(*session_, [&]() -> caf::expected<result_type> {
+    return guarded(*db_, [&]() -> caf::expected<result_type> {
       result_type result;
-      for (const auto& row : session_->exec(list_owners))
+      for (const auto& row : db_->exec(list_owners))
         result.push_back(read_owner(row));
       return result;
     });
@@ -287,9 +288,9 @@ public:
 
   caf::expected<bool>
   declare_dead(const std::string& name, int64_t incarnation) override {
-    return guarded(*session_, [&]() -> caf::expected<bool> {
-      session_->exec(declare_dead_sql, name, incarnation);
-      return !as_bool(session_->exec(is_alive, name, incarnation)[0][0]);
+    return guarded(*db_, [&]() -> caf::expected<bool> {
+      db_->exec(declare_dead_sql, name, incarnation);
+      return !as_bool(db_->exec(is_alive, name, incarnation)[0][0]);
     });
   }
 
@@ -299,20 +300,19 @@ public:
     using result_type = std::vector<acquired_branch>;
     // Rows are inserted and locked in branch order.
     std::set<std::string> sorted{branch_ids.begin(), branch_ids.end()};
-    return guarded(*session_, [&]() -> caf::expected<result_type> {
-      transaction tx{*session_};
+    return guarded(*db_, [&]() -> caf::expected<result_type> {
+      transaction tx{*db_};
       auto all = to_array(sorted);
-      session_->exec(add_cursors, all);
-      session_->exec(add_owners, all);
+      db_->exec(add_cursors, all);
+      db_->exec(add_owners, all);
       std::map<std::string, int64_t> unowned;
-      array_literal free;
-      for (const auto& row : session_->exec(lock_free, all)) {
+      text_array free;
+      for (const auto& row : db_->exec(lock_free, all)) {
         free.add(as_text(row[0]));
         unowned[as_text(row[0])] = row[1].is_null() ? -1 : as_int(row[1]);
       }
       result_type result;
-      for (const auto& row :
-           session_->exec(acquire_free, free.str(), name, incarnation))
+      for (const auto& row : db_->exec(acquire_free, free, name, incarnation))
         result.push_back(
           {as_text(row[0]), as_int(row[1]), unowned[as_text(row[0])]});
       tx.commit();
@@ -323,16 +323,15 @@ public:
   caf::expected<void> release(
     const std::string& name, int64_t incarnation,
     const std::vector<std::pair<std::string, std::string>>& branches) override {
-    return guarded(*session_, [&]() -> caf::expected<void> {
-      array_literal ids;
-      array_literal nexts;
+    return guarded(*db_, [&]() -> caf::expected<void> {
+      text_array ids, nexts;
       for (const auto& [id, next] : branches) {
         ids.add(id);
         nexts.add(next);
       }
-      transaction tx{*session_};
-      session_->exec(lock_own, ids.str(), name, incarnation);
-      session_->exec(release_sql, ids.str(), nexts.str(), name, incarnation);
+      transaction tx{*db_};
+      db_->exec(lock_own, ids, name, incarnation);
+      db_->exec(release_sql, ids, nexts, name, incarnation);
       tx.commit();
       return caf::unit;
     });
@@ -340,11 +339,11 @@ public:
 
   caf::expected<void>
   leave(const std::string& name, int64_t incarnation) override {
-    return guarded(*session_, [&]() -> caf::expected<void> {
-      transaction tx{*session_};
-      session_->exec(lock_all_own, name, incarnation);
-      session_->exec(release_all, name, incarnation);
-      session_->exec(end_node, name, incarnation);
+    return guarded(*db_, [&]() -> caf::expected<void> {
+      transaction tx{*db_};
+      db_->exec(lock_all_own, name, incarnation);
+      db_->exec(release_all, name, incarnation);
+      db_->exec(end_node, name, incarnation);
       tx.commit();
       return caf::unit;
     });
@@ -352,8 +351,8 @@ public:
 
   caf::expected<void>
   set_draining(const std::string& name, bool draining) override {
-    return guarded(*session_, [&]() -> caf::expected<void> {
-      auto result = session_->exec(set_draining_sql, name, draining);
+    return guarded(*db_, [&]() -> caf::expected<void> {
+      auto result = db_->exec(set_draining_sql, name, draining);
       if (result.affected_rows() == 0)
         return caf::make_error(errc::not_found, "no node " + name);
       return caf::unit;
@@ -361,21 +360,16 @@ public:
   }
 
 private:
-  session_ptr session_;
+  connection_ptr db_;
 };
 
 } // namespace
 
 caf::expected<ownership_store_ptr>
 open_ownership_store(const std::string& dsn) {
-  session_options options;
-  options.application_name = "tillstream-ownership";
-  options.lock_timeout = release_lock_timeout;
-  auto opened = open_session(dsn, options);
-  if (!opened)
-    return std::move(opened.error());
-  return ownership_store_ptr{
-    std::make_unique<postgres_ownership_store>(std::move(*opened))};
+  return open_store<ownership_store, postgres_ownership_store>(
+    dsn, {.application_name = "tillstream-ownership",
+          .lock_timeout = release_lock_timeout});
 }
 
 } // namespace tillstream::storage

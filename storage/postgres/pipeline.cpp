@@ -2,6 +2,8 @@
 
 #include <libpq-fe.h>
 
+#include <pqxx/except>
+
 #include <cassert>
 #include <charconv>
 #include <optional>
@@ -70,7 +72,7 @@ bool pipeline::send(const call& what) {
     values.push_back(x.data());
     lengths.push_back(static_cast<int>(x.size()));
   }
-  auto* to = session_.raw_;
+  auto* to = db_.pqxx_.raw();
   auto sent
     = what.prepared
         ? PQsendQueryPrepared(to, what.text.c_str(), count, values.data(),
@@ -83,9 +85,9 @@ bool pipeline::send(const call& what) {
 
 std::vector<rows> pipeline::run() {
   auto calls = std::exchange(calls_, {});
-  session_.renew_plans();
-  auto* on = session_.raw_;
-  if (session_.broken() || PQenterPipelineMode(on) != 1)
+  db_.renew_plans();
+  auto* on = db_.pqxx_.raw();
+  if (db_.broken() || PQenterPipelineMode(on) != 1)
     throw pqxx::broken_connection("the connection cannot be used");
   size_t sent = 0;
   while (sent < calls.size() && send(calls[sent]))
@@ -105,7 +107,7 @@ std::vector<rows> pipeline::run() {
     }
     next_result(on);
   }
-  if (PQexitPipelineMode(on) != 1 || session_.broken())
+  if (PQexitPipelineMode(on) != 1 || db_.broken())
     throw pqxx::broken_connection(refused ? refused->reason
                                           : PQerrorMessage(on));
   if (refused)

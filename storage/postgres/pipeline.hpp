@@ -1,6 +1,6 @@
 #pragma once
 
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -77,15 +77,15 @@ private:
 /// them returns; each sees what those before it did.
 class pipeline {
 public:
-  explicit pipeline(session& on) : session_(on) {
+  explicit pipeline(connection& on) : db_(on) {
     // nop
   }
 
-  /// Adds a prepared statement with its arguments, as `session::exec` takes
+  /// Adds a prepared statement with its arguments, as `connection::exec` takes
   /// them, without `std::optional`. @returns its place in what `run` returns.
   template <class... Ts>
   size_t add(const statement& what, const Ts&... xs) {
-    session_.prepare(what);
+    db_.prepare(what);
     auto& to = calls_.emplace_back(what.name, true);
     (to.put(xs), ...);
     return calls_.size() - 1;
@@ -93,8 +93,8 @@ public:
 
   /// Adds one statement as it is. Never with anything in it that came from
   /// outside.
-  size_t add_sql(std::string sql) {
-    calls_.emplace_back(std::move(sql), false);
+  size_t add_sql(std::string_view sql) {
+    calls_.emplace_back(sql, false);
     return calls_.size() - 1;
   }
 
@@ -109,8 +109,8 @@ public:
 
 private:
   struct call {
-    call(std::string what, bool is_prepared)
-      : text(std::move(what)),
+    call(std::string_view what, bool is_prepared)
+      : text(what),
         prepared(is_prepared) {
       // nop
     }
@@ -121,7 +121,7 @@ private:
     }
     template <class T>
     requires(!std::is_base_of_v<array_param, T>) void put(const T& x) {
-      values.emplace_back(session::to_param(x));
+      values.emplace_back(to_param(x));
       formats.push_back(0);
     }
 
@@ -136,7 +136,7 @@ private:
   /// @returns false if libpq cannot take it.
   bool send(const call& what);
 
-  session& session_;
+  connection& db_;
   std::vector<call> calls_;
 };
 

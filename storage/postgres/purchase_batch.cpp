@@ -95,10 +95,10 @@ resolve_keys(const std::vector<const purchase*>& purchases,
 
 /// Refuses the accepted ones whose customer is unknown. @returns whether there
 /// are any.
-bool refuse_strangers(const std::vector<const purchase*>& purchases,
-                      const std::vector<lookup_row>& rows,
-                      const std::vector<resolution>& accepted,
-                      std::vector<bool>& refused) {
+bool refuse_unknown_customers(const std::vector<const purchase*>& purchases,
+                              const std::vector<lookup_row>& rows,
+                              const std::vector<resolution>& accepted,
+                              std::vector<bool>& refused) {
   std::unordered_set<uuid> made_known;
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto& x = *purchases[i];
@@ -121,15 +121,15 @@ bool refuse_strangers(const std::vector<const purchase*>& purchases,
 
 batch_plan plan_batch(const std::vector<purchase_ptr>& batch) {
   batch_plan result;
-  result.leader_of.reserve(batch.size());
+  result.representative_of.reserve(batch.size());
   std::map<branch_purchase, size_t> first;
   for (size_t i = 0; i < batch.size(); ++i) {
     const auto& x = *batch[i];
-    auto [leader, is_new] = first.emplace(
+    auto [representative, is_new] = first.emplace(
       branch_purchase{x.branch_id, x.idempotency_key, x.fingerprint}, i);
-    result.leader_of.push_back(leader->second);
+    result.representative_of.push_back(representative->second);
     if (is_new)
-      result.leaders.push_back(i);
+      result.representatives.push_back(i);
   }
   return result;
 }
@@ -158,7 +158,7 @@ std::vector<resolution> resolve(const std::vector<const purchase*>& purchases,
   std::vector<bool> refused(rows.size());
   auto result = resolve_keys(purchases, rows, refused);
   // Each turn refuses one more at least.
-  while (refuse_strangers(purchases, rows, result, refused))
+  while (refuse_unknown_customers(purchases, rows, result, refused))
     result = resolve_keys(purchases, rows, refused);
   return result;
 }

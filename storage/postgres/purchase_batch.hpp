@@ -20,9 +20,9 @@ namespace tillstream::storage::postgres {
 /// whose result the others share.
 struct batch_plan {
   /// Positions in the batch, ascending.
-  std::vector<size_t> leaders;
-  /// Position of each purchase's leader.
-  std::vector<size_t> leader_of;
+  std::vector<size_t> representatives;
+  /// Position of each purchase's representative.
+  std::vector<size_t> representative_of;
 };
 
 batch_plan plan_batch(const std::vector<purchase_ptr>& batch);

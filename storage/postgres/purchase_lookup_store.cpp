@@ -1,5 +1,5 @@
 #include "storage/ports/purchase_lookup_store.hpp"
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
 #include "storage/postgres/stores.hpp"
 
 #include <utility>
@@ -85,7 +85,8 @@ purchase_item read_item(const pqxx::row& row) {
 
 class postgres_purchase_lookup_store : public purchase_lookup_store {
 public:
-  explicit postgres_purchase_lookup_store(session_ptr db) : db_(std::move(db)) {
+  explicit postgres_purchase_lookup_store(connection_ptr db)
+    : db_(std::move(db)) {
     // nop
   }
 
@@ -131,21 +132,15 @@ private:
     return std::make_optional(std::move(result));
   }
 
-  session_ptr db_;
+  connection_ptr db_;
 };
 
 } // namespace
 
 caf::expected<purchase_lookup_store_ptr>
 open_purchase_lookup_store(const std::string& dsn) {
-  session_options options;
-  options.application_name = "tillstream-reader";
-  options.pinned_plans = true;
-  auto db = open_session(dsn, options);
-  if (!db)
-    return db.error();
-  return purchase_lookup_store_ptr{
-    std::make_unique<postgres_purchase_lookup_store>(std::move(*db))};
+  return open_store<purchase_lookup_store, postgres_purchase_lookup_store>(
+    dsn, {.application_name = "tillstream-reader", .pinned_plans = true});
 }
 
 } // namespace tillstream::storage

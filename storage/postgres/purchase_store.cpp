@@ -3,10 +3,11 @@
 #include "messages/codec/event_codec.hpp"
 #include "messages/core/limits.hpp"
 #include "messages/core/log.hpp"
-#include "storage/postgres/pipeline.hpp"
+#include "storage/postgres/connection.hpp"
 #include "storage/postgres/purchase_batch.hpp"
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/purchase_rows.hpp"
 #include "storage/postgres/stores.hpp"
+#include "storage/postgres/transaction.hpp"
 
 #include <fmt/format.h>
 
@@ -14,6 +15,7 @@
 #include <cassert>
 #include <chrono>
 #include <map>
+#include <set>
 #include <span>
 #include <unordered_map>
 #include <unordered_set>
@@ -26,118 +28,7 @@ namespace {
 using namespace postgres;
 using std::chrono::steady_clock;
 
-// -- statements ---------------------------------------------------------------
-
-// The transaction's id must be older than its sequence numbers: whoever sees a
-// number and then waits until all transactions of that time have ended knows
-// that no row with a smaller number can appear (`outbox_store::poll`).
-constexpr const char* take_id = "SELECT pg_current_xact_id()";
-
-// Held by nobody else: neither the key nor the receipt. Trying instead of
-// waiting means that batches cannot deadlock. The locks go with the commit.
-constexpr statement claim{"claim_purchases", R"(
-  SELECT pg_try_advisory_xact_lock(k) AND pg_try_advisory_xact_lock(r),
-         nextval('outbox_seq'),
-         CASE WHEN no = 1
-           THEN floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
-         END
-  FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS u (k, r, no))"};
-
-// A statement of its own: its snapshot is younger than the locks, so it sees
-// what their last holders committed. Of most purchases there is nothing to see.
-constexpr statement look_up{"look_up_purchases", R"(
-  SELECT u.no, r.purchase_id AS receipt_holder,
-         c.customer_id IS NOT NULL AS customer_known,
-         encode(p.fingerprint, 'hex') AS fingerprint,
-         p.purchase_id, p.event_id, p.receipt_id, p.customer_id,
-         p.new_customer, p.total_minor, p.currency, p.items_count,
-         (extract(epoch FROM p.occurred_at) * 1000)::bigint AS occurred_at,
-         (extract(epoch FROM p.recorded_at) * 1000)::bigint AS recorded_at
-  FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[]) WITH ORDINALITY
-    AS u (branch_id, idempotency_key, receipt_id, customer_id, no)
-  LEFT JOIN purchases p ON p.branch_id = u.branch_id
-                       AND p.idempotency_key = u.idempotency_key
-  LEFT JOIN purchases r ON r.branch_id = u.branch_id
-                       AND r.receipt_id = u.receipt_id
-  LEFT JOIN customers c ON c.customer_id = u.customer_id
-  WHERE p.purchase_id IS NOT NULL OR r.purchase_id IS NOT NULL
-     OR c.customer_id IS NOT NULL)"};
-
-// Another writer may make the same customer known right now: then this waits
-// for its commit, and the row does not come back. In the order of ids, so that
-// two writers cannot wait for each other.
-constexpr statement make_customers_known{"make_customers_known", R"(
-  INSERT INTO customers (customer_id, created_at)
-  SELECT id, $2::timestamptz FROM unnest($1::uuid[]) AS u (id)
-  ON CONFLICT DO NOTHING
-  RETURNING customer_id)"};
-
-// All of a batch in one statement. No ON CONFLICT: after the claims only a
-// session that is not a writer could have the key, and then the whole
-// transaction starts again.
-constexpr statement write_purchases{"write_purchases", R"(
-  WITH made AS (
-    INSERT INTO customers (customer_id, created_at)
-    SELECT id, $1::timestamptz FROM unnest($3::uuid[]) AS u (id)
-  ), sold AS (
-    INSERT INTO purchases (
-      branch_id, purchase_id, event_id, outbox_seq, idempotency_key,
-      fingerprint, receipt_id, cashier_id, pos_id, customer_id, new_customer,
-      total_minor, currency, items_count, occurred_at, recorded_at,
-      business_day, business_hour, business_minute)
-    SELECT branch_id, purchase_id, event_id, outbox_seq, idempotency_key,
-           fingerprint, receipt_id, cashier_id, pos_id,
-           customer_id, new_customer, total_minor, $2, items_count,
-           occurred_at, $1::timestamptz, business_day, business_hour,
-           business_minute
-    FROM unnest($4::text[], $5::uuid[], $6::uuid[], $7::bigint[], $8::uuid[],
-                $9::bytea[], $10::text[], $11::text[], $12::text[],
-                $13::uuid[], $14::boolean[], $15::bigint[], $16::integer[],
-                $17::timestamptz[], $18::date[], $19::timestamptz[],
-                $20::smallint[])
-      AS u (branch_id, purchase_id, event_id, outbox_seq, idempotency_key,
-            fingerprint, receipt_id, cashier_id, pos_id, customer_id,
-            new_customer, total_minor, items_count, occurred_at, business_day,
-            business_hour, business_minute)
-  ), lines AS (
-    INSERT INTO purchase_items (
-      branch_id, purchase_id, line_no, product_id, name, unit_price_minor)
-    SELECT * FROM unnest($22::text[], $23::uuid[], $24::smallint[],
-                         $25::text[], $26::text[], $27::bigint[])
-  )
-  INSERT INTO outbox_events (
-    branch_id, event_id, purchase_id, seq, created_at, payload)
-  SELECT branch_id, event_id, purchase_id, seq, $1::timestamptz, payload
-  FROM unnest($4::text[], $6::uuid[], $5::uuid[], $7::bigint[], $21::text[])
-    AS u (branch_id, event_id, purchase_id, seq, payload))"};
-
 // -- one transaction ----------------------------------------------------------
-
-/// A purchase that got its locks.
-struct claimed_purchase {
-  /// Position in the batch.
-  size_t at = 0;
-  const purchase* wanted = nullptr;
-  int64_t seq = 0;
-};
-
-struct claimed_batch {
-  std::vector<claimed_purchase> purchases;
-  /// `known[i]` is what the database knows about `purchases[i]`.
-  std::vector<lookup_row> known;
-  /// The database's clock.
-  timestamp now;
-};
-
-/// An accepted purchase, complete.
-struct new_sale {
-  size_t at = 0;
-  const purchase* wanted = nullptr;
-  int64_t seq = 0;
-  recorded_purchase row;
-  business_time when;
-  std::shared_ptr<const std::string> payload;
-};
 
 /// What a transaction did for its part of the batch.
 struct part_result {
@@ -148,163 +39,6 @@ struct part_result {
   std::vector<commit_notice> committed;
   int64_t commit_us = 0;
 };
-
-/// The columns of `write_purchases`.
-struct sale_columns {
-  explicit sale_columns(size_t rows)
-    : payload(rows * 2048),
-      line_branch(rows * 64),
-      line_purchase(rows * 128),
-      line_name(rows * 128) {
-    // nop
-  }
-
-  array_of<uuid> made_customer;
-  text_array branch;
-  array_of<uuid> purchase_id, event_id;
-  array_of<int64_t> seq;
-  array_of<uuid> key;
-  array_of<bytes_view> fingerprint;
-  text_array receipt, cashier, pos;
-  array_of<uuid> customer;
-  array_of<bool> new_customer;
-  array_of<int64_t> total;
-  array_of<int32_t> items_count;
-  array_of<timestamp> occurred_at;
-  array_of<calendar_day> day;
-  array_of<timestamp> hour;
-  array_of<int16_t> minute;
-  text_array payload;
-  text_array line_branch;
-  array_of<uuid> line_purchase;
-  array_of<int16_t> line_no;
-  text_array line_product, line_name;
-  array_of<int64_t> line_price;
-
-  void add(const new_sale& x) {
-    const auto& wanted = *x.wanted;
-    if (!wanted.user_id)
-      made_customer.add(x.row.user_id);
-    branch.add(wanted.branch_id);
-    purchase_id.add(x.row.purchase_id);
-    event_id.add(x.row.event_id);
-    seq.add(x.seq);
-    key.add(wanted.idempotency_key);
-    fingerprint.add(wanted.fingerprint);
-    receipt.add(wanted.receipt_id);
-    cashier.add(wanted.cashier_id);
-    pos.add(wanted.pos_id);
-    customer.add(x.row.user_id);
-    new_customer.add(x.row.new_customer);
-    total.add(wanted.total);
-    items_count.add(x.row.items_count);
-    occurred_at.add(x.row.occurred_at);
-    day.add(x.when.day);
-    hour.add(x.when.hour);
-    minute.add(static_cast<int16_t>(x.when.minute));
-    payload.add(*x.payload);
-    add_lines(x);
-  }
-
-private:
-  void add_lines(const new_sale& x) {
-    int16_t number = 0;
-    for (const auto& item : x.wanted->items) {
-      line_branch.add(x.wanted->branch_id);
-      line_purchase.add(x.row.purchase_id);
-      line_no.add(++number);
-      line_product.add(item.product_id);
-      line_name.add_or_null(item.name);
-      line_price.add(item.unit_price);
-    }
-  }
-};
-
-recorded_purchase read_recorded(const row_view& row, const purchase& wanted) {
-  recorded_purchase result;
-  result.purchase_id = as_uuid(row["purchase_id"]);
-  result.event_id = as_uuid(row["event_id"]);
-  result.branch_id = wanted.branch_id;
-  result.receipt_id = as_text(row["receipt_id"]);
-  result.user_id = as_uuid(row["customer_id"]);
-  result.new_customer = as_bool(row["new_customer"]);
-  result.total = as_int(row["total_minor"]);
-  result.currency = as_text(row["currency"]);
-  result.items_count = static_cast<int>(as_int(row["items_count"]));
-  result.occurred_at = as_timestamp(row["occurred_at"]);
-  result.recorded_at = as_timestamp(row["recorded_at"]);
-  return result;
-}
-
-/// A part of a batch, on its way to the database.
-struct batch_part {
-  const std::vector<purchase_ptr>& batch;
-  /// Positions in the batch.
-  std::span<const size_t> positions;
-
-  const purchase& operator[](size_t i) const {
-    return *batch[positions[i]];
-  }
-};
-
-size_t add_claims(const batch_part& part, pipeline& to) {
-  array_of<int64_t> keys;
-  array_of<int64_t> receipts;
-  for (size_t i = 0; i < part.positions.size(); ++i) {
-    keys.add(key_lock(part[i]));
-    receipts.add(receipt_lock(part[i]));
-  }
-  return to.add(claim, keys, receipts);
-}
-
-size_t add_look_up(const batch_part& part, pipeline& to) {
-  text_array branches;
-  array_of<uuid> keys;
-  text_array receipts;
-  array_of<uuid> customers;
-  for (size_t i = 0; i < part.positions.size(); ++i) {
-    branches.add(part[i].branch_id);
-    keys.add(part[i].idempotency_key);
-    receipts.add(part[i].receipt_id);
-    customers.add_or_null(part[i].user_id);
-  }
-  return to.add(look_up, branches, keys, receipts, customers);
-}
-
-std::vector<lookup_row> read_look_up(const batch_part& part, const rows& from) {
-  std::vector<lookup_row> result(part.positions.size());
-  for (const auto& row : from) {
-    auto i = static_cast<size_t>(as_int(row["no"])) - 1;
-    auto& x = result.at(i);
-    x.customer_known = as_bool(row["customer_known"]);
-    if (auto holder = row["receipt_holder"]; !holder.is_null)
-      x.receipt_holder = as_uuid(holder);
-    if (!row["purchase_id"].is_null) {
-      x.by_key = read_recorded(row, part[i]);
-      x.fingerprint_hex = as_text(row["fingerprint"]);
-    }
-  }
-  return result;
-}
-
-/// Of those that got no lock, what is known may be old: it is dropped.
-claimed_batch
-read_claimed(const batch_part& part, const rows& locks, const rows& known) {
-  auto looked_up = read_look_up(part, known);
-  claimed_batch result;
-  size_t i = 0;
-  for (const auto& row : locks) {
-    // One time for all: the first row's, before which no lock was held.
-    if (i == 0)
-      result.now = as_timestamp(row[2]);
-    if (as_bool(row[0])) {
-      result.purchases.push_back({part.positions[i], &part[i], as_int(row[1])});
-      result.known.push_back(std::move(looked_up[i]));
-    }
-    ++i;
-  }
-  return result;
-}
 
 commit_notice make_notice(const new_sale& x) {
   commit_notice result;
@@ -423,7 +157,7 @@ private:
 /// ```
 class postgres_purchase_store : public purchase_store {
 public:
-  postgres_purchase_store(session_ptr db, reference_source reference)
+  postgres_purchase_store(connection_ptr db, reference_source reference)
     : db_(std::move(db)),
       read_reference_(std::move(reference)) {
     // nop
@@ -444,7 +178,7 @@ private:
 
   using positions = std::span<const size_t>;
 
-  void write_leaders(call& c, const batch_plan& plan);
+  void write_representatives(call& c, const batch_plan& plan);
   void write(call& c, positions part, std::chrono::milliseconds timeout);
   void write_alone(call& c, const std::vector<size_t>& held);
   void take_over(call& c, part_result part);
@@ -459,37 +193,35 @@ private:
   bool stamp(const call& c, new_sale& x, timestamp now);
   void settle_customers(std::vector<new_sale>& sales,
                         const std::unordered_set<uuid>& known, timestamp now);
-  static void write_sales(const call& c, std::vector<new_sale>& sales,
-                          timestamp now, pipeline& to);
 
-  session_ptr db_;
+  connection_ptr db_;
   reference_source read_reference_;
   branch_clocks clocks_;
   held_keys held_;
   uuid_source uuids_;
 };
 
-/// Outcomes of followers and of those who depend on somebody else's outcome.
+/// Outcomes of duplicates and of those who depend on somebody else's outcome.
 void finish(const batch_plan& plan, const std::vector<purchase_ptr>& batch,
             std::vector<record_result>& results) {
   // A customer may be unknown only because the purchase that makes it known
-  // was kept waiting, or was written after the look: then it is too early for
+  // was kept waiting, or was written after the lookup: then it is too early for
   // a refusal, which would be final.
   std::unordered_set<uuid> made;
-  for (auto i : plan.leaders)
+  for (auto i : plan.representatives)
     if (batch[i]->new_customer && batch[i]->user_id
         && (results[i].outcome == verdict::in_progress
             || results[i].outcome == verdict::recorded))
       made.insert(*batch[i]->user_id);
-  for (auto i : plan.leaders)
+  for (auto i : plan.representatives)
     if (results[i].outcome == verdict::customer_unknown
         && made.contains(*batch[i]->user_id))
       results[i].outcome = verdict::in_progress;
   for (size_t i = 0; i < batch.size(); ++i) {
-    auto leader = plan.leader_of[i];
-    if (leader == i)
+    auto representative = plan.representative_of[i];
+    if (representative == i)
       continue;
-    results[i] = results[leader];
+    results[i] = results[representative];
     if (results[i].outcome == verdict::recorded)
       results[i].outcome = verdict::replayed;
   }
@@ -502,7 +234,7 @@ postgres_purchase_store::record(const std::vector<purchase_ptr>& batch) {
   c.result.results.resize(batch.size());
   auto plan = plan_batch(batch);
   try {
-    write_leaders(c, plan);
+    write_representatives(c, plan);
   } catch (const std::exception& x) {
     return fail(c, x);
   }
@@ -519,10 +251,11 @@ postgres_purchase_store::fail(const call& c, const std::exception& x) const {
   return to_error(c.committed ? failure::in_doubt : why, x);
 }
 
-void postgres_purchase_store::write_leaders(call& c, const batch_plan& plan) {
+void postgres_purchase_store::write_representatives(call& c,
+                                                    const batch_plan& plan) {
   std::vector<size_t> free;
   std::vector<size_t> held;
-  for (auto i : plan.leaders)
+  for (auto i : plan.representatives)
     (held_.contains(key_lock(*c.batch[i])) ? held : free).push_back(i);
   if (!free.empty())
     write(c, free, limits::lock_timeout);
@@ -575,13 +308,13 @@ postgres_purchase_store::attempt(const call& c, positions part,
     return transact(c, part, timeout);
   } catch (const std::exception& x) {
     auto why = classify(*db_, x);
-    // A duplicate is the row of a session that is not a writer: the next look
+    // A duplicate is the row of a client that is not a writer: the next lookup
     // sees it. A value that the server refuses must not stop its neighbours.
     if (why != failure::contention && why != failure::duplicate
         && why != failure::bad_data)
       throw;
     if (why == failure::bad_data)
-      log::error("purchase-refused-by-database", {{"reason", x.what()}});
+      log::error("purchase_store.purchase_refused", {{"reason", x.what()}});
   }
   part_result result;
   result.contended = true;
@@ -596,7 +329,6 @@ postgres_purchase_store::transact(const call& c, positions part,
   transaction tx{*db_, first};
   if (timeout != limits::lock_timeout)
     first.add_sql(fmt::format("SET LOCAL lock_timeout = {}", timeout.count()));
-  first.add_sql(take_id);
   batch_part asked{c.batch, part};
   auto locks = add_claims(asked, first);
   auto known = add_look_up(asked, first);
@@ -608,7 +340,10 @@ postgres_purchase_store::transact(const call& c, positions part,
   if (sales.empty())
     return result;
   pipeline last{*db_};
-  write_sales(c, sales, claimed.now, last);
+  for (auto& x : sales)
+    x.payload = std::make_shared<const std::string>(
+      encode_event(make_event(x, c.reference)));
+  add_sales(sales, c.reference.chain->currency.code, claimed.now, last);
   auto before = steady_clock::now();
   tx.commit(last);
   result.commit_us = std::chrono::duration_cast<std::chrono::microseconds>(
@@ -667,7 +402,8 @@ bool postgres_purchase_store::stamp(const call& c, new_sale& x, timestamp now) {
   const auto& wanted = *x.wanted;
   const auto* clock = clocks_.find(*c.reference.chain, wanted.branch_id);
   if (clock == nullptr) {
-    log::error("branch-without-clock", {{"branch", wanted.branch_id}});
+    log::error("purchase_store.branch_without_clock",
+               {{"branch", wanted.branch_id}});
     return false;
   }
   auto& row = x.row;
@@ -692,48 +428,26 @@ void postgres_purchase_store::settle_customers(
   std::vector<new_sale>& sales, const std::unordered_set<uuid>& known,
   timestamp now) {
   std::map<uuid, new_sale*> first;
+  std::set<uuid> ids;
   for (auto& x : sales)
     if (x.wanted->new_customer && x.wanted->user_id
         && !known.contains(*x.wanted->user_id))
       first.emplace(*x.wanted->user_id, &x);
   if (first.empty())
     return;
-  array_of<uuid> ids;
   for (const auto& [id, sale] : first)
-    ids.add(id);
-  for (auto row : db_->exec(make_customers_known, ids, now))
-    first.at(as_uuid(row[0]))->row.new_customer = true;
-}
-
-void postgres_purchase_store::write_sales(const call& c,
-                                          std::vector<new_sale>& sales,
-                                          timestamp now, pipeline& to) {
-  sale_columns x{sales.size()};
-  for (auto& sale : sales) {
-    sale.payload = std::make_shared<const std::string>(
-      encode_event(make_event(sale, c.reference)));
-    x.add(sale);
-  }
-  to.add(write_purchases, now, c.reference.chain->currency.code,
-         x.made_customer, x.branch, x.purchase_id, x.event_id, x.seq, x.key,
-         x.fingerprint, x.receipt, x.cashier, x.pos, x.customer, x.new_customer,
-         x.total, x.items_count, x.occurred_at, x.day, x.hour, x.minute,
-         x.payload, x.line_branch, x.line_purchase, x.line_no, x.line_product,
-         x.line_name, x.line_price);
+    ids.insert(id);
+  for (const auto& id : make_known(*db_, ids, now))
+    first.at(id)->row.new_customer = true;
 }
 
 } // namespace
 
 caf::expected<purchase_store_ptr>
 open_purchase_store(const std::string& dsn, reference_source reference) {
-  session_options options;
-  options.application_name = "tillstream-writer";
-  options.pinned_plans = true;
-  auto db = open_session(dsn, options);
-  if (!db)
-    return db.error();
-  return purchase_store_ptr{std::make_unique<postgres_purchase_store>(
-    std::move(*db), std::move(reference))};
+  return open_store<purchase_store, postgres_purchase_store>(
+    dsn, {.application_name = "tillstream-writer", .pinned_plans = true},
+    std::move(reference));
 }
 
 } // namespace tillstream::storage

@@ -15,13 +15,13 @@
 #include <string>
 
 /// @file storage/postgres/stores.hpp
-/// Opens the stores on PostgreSQL. Each opens one session, on the calling
+/// Opens the stores on PostgreSQL. Each opens one connection, on the calling
 /// thread, with the time-outs of `limits.hpp`. `errc::unavailable` when the
 /// server cannot be reached.
 
 namespace tillstream::storage {
 
-/// What a purchase store needs besides its session: read for every batch.
+/// What a purchase store needs besides its connection: read for every batch.
 struct reference_data {
   chain_ptr chain;
   catalog_ptr products;

@@ -32,11 +32,11 @@ struct fake_outbox {
   /// Sequence numbers taken by transactions that did not commit yet.
   std::set<int64_t> open;
 
-  /// The stored floor, which survives the relay, and its life.
-  int64_t mark = 0;
+  /// The stored floor, which survives the relay, and its generation.
+  int64_t stored_floor = 0;
   int64_t generation = 1;
 
-  /// No session can be opened, and those that are open fail.
+  /// No connection can be opened, and those that are open fail.
   bool down = false;
 
   /// Rows of each UPDATE.
@@ -86,7 +86,7 @@ public:
     if (table_.down)
       return outbox_down();
     if (floor.generation != table_.generation)
-      floor = {table_.mark, 0, 0, table_.generation};
+      floor = {table_.stored_floor, 0, 0, table_.generation};
     auto result = page(floor.seq, limit);
     move(floor);
     return result;
@@ -127,7 +127,7 @@ public:
   republish(const std::string& branch_id, int64_t after_seq) override {
     if (table_.down)
       return outbox_down();
-    table_.mark = std::min(table_.mark, after_seq + 1);
+    table_.stored_floor = std::min(table_.stored_floor, after_seq + 1);
     ++table_.generation;
     int64_t count = 0;
     for (auto i = table_.rows.upper_bound(after_seq); i != table_.rows.end();
@@ -166,7 +166,7 @@ private:
     // A floor above a row that is NEW was made up by somebody.
     assert(floor.seq <= next);
     floor.seq = next;
-    table_.mark = next;
+    table_.stored_floor = next;
   }
 
   fake_outbox& table_;

@@ -19,11 +19,11 @@ namespace tillstream::tests {
 /// What goes wrong with one call of `record`.
 enum class store_fault {
   none,
-  /// The session ends before COMMIT.
+  /// The connection is lost before COMMIT.
   unavailable,
-  /// The session ends inside COMMIT, and nothing was written.
+  /// The connection is lost inside COMMIT, and nothing was written.
   in_doubt_lost,
-  /// The session ends inside COMMIT, and everything was written.
+  /// The connection is lost inside COMMIT, and everything was written.
   in_doubt_landed,
   /// The server answers nonsense.
   internal,
@@ -46,10 +46,10 @@ struct fake_database {
   /// Called while a batch is written.
   std::function<void()> on_record = nullptr;
 
-  /// Keys that a session elsewhere holds.
+  /// Keys that another client holds.
   std::set<uuid> held;
 
-  /// No session can be opened, and those that are open fail.
+  /// No connection can be opened, and those that are open fail.
   bool down = false;
 
   /// The keys of each batch, as asked.
@@ -142,7 +142,7 @@ private:
   fake_database& db_;
 };
 
-/// Opens a session, or fails as the database says.
+/// Opens a store, or fails as the database says.
 inline caf::expected<storage::purchase_store_ptr>
 open_fake_store(fake_database& db) {
   if (db.down)

@@ -1,10 +1,12 @@
 #pragma once
 
 #include "messages/codec/event_codec.hpp"
+#include "messages/core/time.hpp"
 #include "messages/core/uuid.hpp"
 #include "messages/model/apply.hpp"
 #include "messages/model/chain.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <random>
 #include <string>
@@ -28,6 +30,13 @@ struct event_options {
   int days = 14;
   timestamp now;
 };
+
+/// Sales recorded from a minute ago on, for databases with partitions.
+inline event_options recent_sales() {
+  event_options result;
+  result.now = wall_clock_now() - std::chrono::minutes{1};
+  return result;
+}
 
 /// Makes sales of `made_up_chain`, recorded at `now` one after the other. The
 /// same seed gives the same sales.

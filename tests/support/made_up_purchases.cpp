@@ -5,7 +5,6 @@
 #include <chrono>
 #include <memory>
 #include <stdexcept>
-#include <thread>
 #include <utility>
 
 namespace tillstream::test {
@@ -79,31 +78,21 @@ storage::purchase_store_ptr open_purchases(const std::string& dsn) {
   return must(storage::open_purchase_store(dsn, reference_to()));
 }
 
-storage::postgres::session_ptr open_psql(const std::string& dsn) {
-  storage::postgres::session_options options;
+storage::postgres::connection_ptr open_psql(const std::string& dsn) {
+  storage::postgres::connection_options options;
   options.application_name = "psql";
   options.statement_timeout = 60s;
   options.lock_timeout = 60s;
   options.idle_in_transaction_timeout = 0s;
-  return must(storage::postgres::open_session(dsn, options));
+  return must(storage::postgres::open_connection(dsn, options));
 }
 
-int64_t number(storage::postgres::session& db, const std::string& sql) {
+int64_t number(storage::postgres::connection& db, const std::string& sql) {
   return storage::postgres::as_int(db.run(sql)[0][0]);
 }
 
-std::string text(storage::postgres::session& db, const std::string& sql) {
+std::string text(storage::postgres::connection& db, const std::string& sql) {
   return storage::postgres::as_text(db.run(sql)[0][0]);
-}
-
-bool eventually(const std::function<bool()>& condition) {
-  auto end = std::chrono::steady_clock::now() + 30s;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end)
-      return false;
-    std::this_thread::sleep_for(2ms);
-  }
-  return true;
 }
 
 } // namespace tillstream::test

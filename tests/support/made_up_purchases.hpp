@@ -2,8 +2,9 @@
 
 #include "messages/core/uuid.hpp"
 #include "messages/model/purchase.hpp"
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
 #include "storage/postgres/stores.hpp"
+#include "tests/support/eventually.hpp"
 #include "tests/support/must.hpp"
 
 #include <cstdint>
@@ -52,17 +53,14 @@ reference_to(tillstream::chain chain = default_chain(),
 
 storage::purchase_store_ptr open_purchases(const std::string& dsn);
 
-/// A session for what psql would do in a test: patient, and never ended for
+/// A connection for what psql would do in a test: patient, and never ended for
 /// doing nothing.
-storage::postgres::session_ptr open_psql(const std::string& dsn);
+storage::postgres::connection_ptr open_psql(const std::string& dsn);
 
 /// The first column of the first row as an integer.
-int64_t number(storage::postgres::session& db, const std::string& sql);
+int64_t number(storage::postgres::connection& db, const std::string& sql);
 
 /// The first column of the first row.
-std::string text(storage::postgres::session& db, const std::string& sql);
-
-/// Waits until `condition` holds, at most half a minute.
-bool eventually(const std::function<bool()>& condition);
+std::string text(storage::postgres::connection& db, const std::string& sql);
 
 } // namespace tillstream::test

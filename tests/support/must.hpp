@@ -5,21 +5,28 @@
 #include <caf/expected.hpp>
 
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace tillstream::test {
+
+/// The error's text, or nothing.
+template <class T>
+std::string why(const caf::expected<T>& x) {
+  return x ? std::string{} : describe(x.error());
+}
 
 /// The value, or a failed test with the error's text.
 template <class T>
 T must(caf::expected<T> x) {
   if (!x)
-    throw std::runtime_error{describe(x.error())};
+    throw std::runtime_error{why(x)};
   return std::move(*x);
 }
 
 inline void must(const caf::expected<void>& x) {
   if (!x)
-    throw std::runtime_error{describe(x.error())};
+    throw std::runtime_error{why(x)};
 }
 
 } // namespace tillstream::test

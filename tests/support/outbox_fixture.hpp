@@ -21,7 +21,7 @@ struct outbox_fixture {
   std::string dsn = fresh_database("oltp");
   storage::purchase_store_ptr writer = open_purchases(dsn);
   storage::outbox_store_ptr outbox = must(storage::open_outbox_store(dsn));
-  storage::postgres::session_ptr psql = open_psql(dsn);
+  storage::postgres::connection_ptr psql = open_psql(dsn);
   purchase_maker make;
 
   std::vector<commit_notice>

@@ -1,23 +1,15 @@
 #include "tests/support/postgres_fixture.hpp"
 
-#include "messages/core/error.hpp"
-#include "storage/postgres/migrations.hpp"
+#include "storage/postgres/migrate.hpp"
+#include "tests/support/must.hpp"
 
 #include <fmt/format.h>
 
 #include <set>
-#include <stdexcept>
-#include <utility>
 
 namespace tillstream::test {
 
 namespace {
-
-std::string must(caf::expected<std::string> dsn) {
-  if (!dsn)
-    throw std::runtime_error{describe(dsn.error())};
-  return std::move(*dsn);
-}
 
 /// Migrates a database once; every further one is a copy.
 std::string migrated_template(std::string_view schema) {
@@ -25,8 +17,7 @@ std::string migrated_template(std::string_view schema) {
   auto name = fmt::format("template_{}", schema);
   if (!ready.contains(schema)) {
     auto dsn = must(postgres().database(name));
-    if (auto version = storage::migrate(dsn, schema); !version)
-      throw std::runtime_error{describe(version.error())};
+    must(storage::migrate(dsn, schema));
     ready.emplace(schema);
   }
   return name;

@@ -19,7 +19,7 @@ namespace tillstream::test {
 
 /// A message that was set aside.
 struct quarantined {
-  std::string life;
+  std::string stream_incarnation;
   uint64_t stream_seq = 0;
   std::string reason;
 
@@ -111,7 +111,7 @@ private:
   std::shared_ptr<mood> how_;
 };
 
-/// The stream's life that `make_requests` and the fakes begin with.
+/// The stream incarnation that `make_requests` and the fakes begin with.
 inline const std::string first_life = "2026-01-01T00:00:00Z";
 
 } // namespace tillstream::test

@@ -4,7 +4,9 @@
 #include "messages/core/limits.hpp"
 #include "messages/core/metrics.hpp"
 #include "storage/postgres/stores.hpp"
+#include "tests/support/eventually.hpp"
 #include "tests/support/made_up_events.hpp"
+#include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
 #include "tests/support/take_over.hpp"
 
@@ -27,32 +29,11 @@
 
 using namespace tillstream;
 using namespace std::chrono_literals;
+using test::why;
 
 namespace {
 
 const std::vector<std::string> all_branches{"branch-1", "branch-2", "branch-3"};
-
-timestamp now_ms() {
-  return std::chrono::time_point_cast<std::chrono::milliseconds>(
-    std::chrono::system_clock::now());
-}
-
-template <class T>
-std::string why(const caf::expected<T>& x) {
-  return x ? std::string{} : describe(x.error());
-}
-
-/// Polls for half a minute. @returns whether `condition` came true.
-template <class F>
-bool wait_until(F condition) {
-  auto deadline = std::chrono::steady_clock::now() + 30s;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline)
-      return false;
-    std::this_thread::sleep_for(5ms);
-  }
-  return true;
-}
 
 /// What a shard keeps in memory, fed with outcomes only.
 struct shard_memory {
@@ -102,8 +83,7 @@ struct fixture {
   }
 
   test::event_maker maker(uint64_t seed, int customers = 40) const {
-    test::event_options options;
-    options.now = now_ms() - 1min;
+    auto options = test::recent_sales();
     options.customers = customers;
     return {seed, options};
   }
@@ -290,8 +270,9 @@ void fixture::check_memory_against_tables() {
         minutes.emplace(std::pair{day, minute}, x);
     }
     auto in_memory = kept.minutes;
-    auto first = calendar_day{std::chrono::floor<std::chrono::days>(now_ms())}
-                 - std::chrono::days{limits::minute_days};
+    auto first
+      = calendar_day{std::chrono::floor<std::chrono::days>(wall_clock_now())}
+        - std::chrono::days{limits::minute_days};
     std::erase_if(in_memory,
                   [&](const auto& x) { return x.first.first < first; });
     BOOST_CHECK(minutes == in_memory);
@@ -399,7 +380,7 @@ BOOST_AUTO_TEST_CASE(stores_side_by_side_share_the_customers_of_the_chain) {
 
 BOOST_AUTO_TEST_CASE(a_first_visit_moves_to_an_earlier_minute_in_both_sets) {
   auto maker = this->maker(1);
-  auto day = std::chrono::floor<std::chrono::days>(now_ms()) - 48h;
+  auto day = std::chrono::floor<std::chrono::days>(wall_clock_now()) - 48h;
   auto who = maker.any_customer();
   auto at_ten = maker.make_at("branch-1", who, timestamp{day + 10h});
   auto at_nine = maker.make_at("branch-1", who, timestamp{day + 9h});
@@ -435,7 +416,7 @@ BOOST_AUTO_TEST_CASE(a_first_visit_moves_to_an_earlier_minute_in_both_sets) {
 
 BOOST_AUTO_TEST_CASE(a_customer_of_two_branches_in_one_batch_counts_once) {
   auto maker = this->maker(2);
-  auto day = std::chrono::floor<std::chrono::days>(now_ms()) - 48h;
+  auto day = std::chrono::floor<std::chrono::days>(wall_clock_now()) - 48h;
   auto who = maker.any_customer();
   auto one = maker.make_at("branch-1", who, timestamp{day + 11h});
   auto three = maker.make_at("branch-3", who, timestamp{day + 9h - 5h - 30min});
@@ -452,7 +433,7 @@ BOOST_AUTO_TEST_CASE(a_customer_of_two_branches_in_one_batch_counts_once) {
 
 BOOST_AUTO_TEST_CASE(days_before_the_window_have_sets_but_no_minutes) {
   auto maker = this->maker(3);
-  auto long_ago = now_ms() - 24h * (limits::minute_days + 3);
+  auto long_ago = wall_clock_now() - 24h * (limits::minute_days + 3);
   auto old = maker.make_at("branch-1", maker.any_customer(), long_ago);
   auto outcome = apply("branch-1", {old});
   BOOST_CHECK(outcome.visits.empty());
@@ -539,7 +520,7 @@ BOOST_AUTO_TEST_CASE(a_takeover_waits_for_the_apply_and_shuts_out_the_next) {
     if (auto x = store->apply({first}))
       applied = std::move(*x);
   }};
-  BOOST_CHECK(wait_until([&] {
+  BOOST_CHECK(test::eventually([&] {
     return number("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
                   "AND NOT granted")
            > 0;
@@ -547,7 +528,7 @@ BOOST_AUTO_TEST_CASE(a_takeover_waits_for_the_apply_and_shuts_out_the_next) {
   std::vector<ownership> taken;
   std::thread taking{
     [&] { taken = test::take_over(dsn, "node-b", all_branches); }};
-  BOOST_CHECK(wait_until([&] {
+  BOOST_CHECK(test::eventually([&] {
     return number("SELECT count(*) FROM pg_stat_activity WHERE "
                   "wait_event_type = 'Lock' AND query LIKE "
                   "'%AND incarnation = $2%'")
@@ -578,7 +559,7 @@ BOOST_AUTO_TEST_CASE(
   block.exec("SELECT pg_advisory_xact_lock(43)");
   std::optional<caf::expected<std::vector<apply_outcome>>> outcome;
   std::thread applying{[&] { outcome.emplace(store->apply({batch})); }};
-  BOOST_CHECK(wait_until([&] {
+  BOOST_CHECK(test::eventually([&] {
     return number("SELECT count(*) FROM pg_stat_activity WHERE query = "
                   "'COMMIT' AND wait_event = 'advisory'")
            > 0;
@@ -641,9 +622,9 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_applied_is_set_aside_and_stops_nobody) {
   auto good = maker.make("branch-1");
   auto old = maker.make("branch-1");
   uuid_source ids{14};
-  old.event_id = ids.v7(now_ms() - 24h * (limits::retention_days + 5));
+  old.event_id = ids.v7(wall_clock_now() - 24h * (limits::retention_days + 5));
   auto future = maker.make("branch-1");
-  future.event_id = ids.v7(now_ms() + 48h);
+  future.event_id = ids.v7(wall_clock_now() + 48h);
   auto batch = std::make_shared<apply_request>(
     *request("branch-1", {old, good, future}));
   auto raw = std::make_shared<const std::string>("\0{\xff'", 4);
@@ -691,7 +672,7 @@ BOOST_AUTO_TEST_CASE(a_missing_partition_is_our_trouble_and_loses_no_event) {
       "EXECUTE 'DROP TABLE ' || r.relname; END LOOP; END $$");
   auto maker = this->maker(15);
   auto event = maker.make("branch-1");
-  event.event_id = uuid_source{15}.v7(now_ms());
+  event.event_id = uuid_source{15}.v7(wall_clock_now());
   auto outcome = store->apply({request("branch-1", {event})});
   BOOST_REQUIRE(!outcome);
   BOOST_CHECK(outcome.error() == errc::internal);
@@ -705,7 +686,7 @@ BOOST_AUTO_TEST_CASE(an_event_whose_partition_went_meanwhile_is_set_aside) {
   uuid_source ids{21};
   auto aged = [&](std::chrono::milliseconds age) {
     auto result = maker.make("branch-1");
-    result.event_id = ids.v7(now_ms() - age);
+    result.event_id = ids.v7(wall_clock_now() - age);
     return result;
   };
   BOOST_CHECK_EQUAL(apply("branch-1", {aged(48h)}).applied.size(), 1u);
@@ -728,7 +709,7 @@ BOOST_AUTO_TEST_CASE(an_event_of_a_partition_that_came_meanwhile_is_applied) {
   uuid_source ids{22};
   auto aged = [&](std::chrono::milliseconds age) {
     auto result = maker.make("branch-1");
-    result.event_id = ids.v7(now_ms() - age);
+    result.event_id = ids.v7(wall_clock_now() - age);
     return result;
   };
   auto of_yesterday_and_before

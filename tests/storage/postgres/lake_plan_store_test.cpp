@@ -25,14 +25,6 @@ namespace {
 
 constexpr int64_t never = 1'000'000'000;
 
-test::event_options options_now() {
-  test::event_options result;
-  result.now = std::chrono::time_point_cast<std::chrono::milliseconds>(
-                 std::chrono::system_clock::now())
-               - 1min;
-  return result;
-}
-
 struct fixture {
   fixture() {
     auto opened = storage::open_aggregate_store(dsn);
@@ -88,7 +80,7 @@ struct fixture {
   std::string dsn = test::fresh_database("analytics");
   storage::aggregate_store_ptr store;
   storage::lake_plan_store_ptr lake;
-  test::event_maker maker{11, options_now()};
+  test::event_maker maker{11, test::recent_sales()};
   std::map<std::string, branch_cursor> cursors;
   std::map<std::string, std::vector<purchase_event>> events;
 };

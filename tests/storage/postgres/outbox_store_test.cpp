@@ -58,7 +58,7 @@ public:
   int64_t seq = 0;
 
 private:
-  postgres::session_ptr db_;
+  postgres::connection_ptr db_;
 };
 
 } // namespace

@@ -40,7 +40,7 @@ struct fixture {
   }
 
   std::string dsn = test::fresh_database("");
-  session db{dsn};
+  connection db{dsn};
 };
 
 std::string state_of(pipeline& what) {

@@ -4,7 +4,6 @@
 #include "messages/core/error.hpp"
 #include "messages/core/limits.hpp"
 #include "messages/model/chain.hpp"
-#include "storage/postgres/purchase_batch.hpp"
 #include "tests/support/cutting_proxy.hpp"
 #include "tests/support/made_up_purchases.hpp"
 #include "tests/support/postgres_fixture.hpp"
@@ -28,7 +27,7 @@ using namespace tillstream;
 using namespace tillstream::storage;
 using namespace tillstream::test;
 using namespace std::chrono_literals;
-using postgres::session;
+using postgres::connection;
 using std::chrono::steady_clock;
 
 namespace tillstream {
@@ -49,7 +48,7 @@ namespace {
 struct fixture {
   std::string dsn = fresh_database("oltp");
   purchase_store_ptr store = open_purchases(dsn);
-  postgres::session_ptr psql = open_psql(dsn);
+  postgres::connection_ptr psql = open_psql(dsn);
   purchase_maker make;
 
   std::vector<record_result> record(const std::vector<purchase_ptr>& batch) {
@@ -481,7 +480,7 @@ BOOST_FIXTURE_TEST_CASE(a_refused_purchase_leaves_key_and_receipt_to_the_next,
   check_rows(1, 1);
 }
 
-BOOST_FIXTURE_TEST_CASE(followers_get_the_refusal_of_their_leader, fixture) {
+BOOST_FIXTURE_TEST_CASE(duplicates_get_the_refusal_of_the_first, fixture) {
   auto x = make.make([&](purchase& p) { p.user_id = make.new_id(); });
   for (const auto& result : record({x, x}))
     BOOST_TEST(result.outcome == verdict::customer_unknown);
@@ -669,7 +668,7 @@ BOOST_FIXTURE_TEST_CASE(a_commit_whose_answer_is_lost_is_settled_as_replayed,
   for (const auto& x : record_all(*store, batch))
     BOOST_TEST(x.outcome == verdict::replayed);
   check_rows(5, 5);
-  // A broken session stays broken.
+  // A broken connection stays broken.
   BOOST_TEST((cut->record(batch).error() == errc::unavailable));
 }
 
@@ -687,8 +686,7 @@ BOOST_FIXTURE_TEST_CASE(a_commit_that_never_arrived_is_settled_as_recorded,
   check_rows(5, 5);
 }
 
-BOOST_FIXTURE_TEST_CASE(a_session_that_ends_inside_commit_is_in_doubt,
-                        fixture) {
+BOOST_FIXTURE_TEST_CASE(a_connection_lost_inside_commit_is_in_doubt, fixture) {
   psql->run("CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$"
             "BEGIN PERFORM pg_terminate_backend(pg_backend_pid());"
             "RETURN NULL; END $$;"
@@ -853,35 +851,6 @@ BOOST_FIXTURE_TEST_CASE(business_days_agree_with_the_databases_zones, fixture) {
                    "business_hour > occurred_at - interval '1 hour'")
              == 0);
   BOOST_TEST(count("purchases") == static_cast<int64_t>(batch.size()));
-}
-
-// -- decisions without a database ---------------------------------------------
-
-BOOST_AUTO_TEST_CASE(the_locks_of_keys_are_the_same_on_every_node) {
-  purchase_maker make;
-  auto x = make.make([](purchase& p) {
-    p.branch_id = "branch-1";
-    p.receipt_id = "r-1";
-    p.idempotency_key = *parse_uuid("0190163d-8694-4a4b-8c5d-0123456789ab");
-  });
-  // Whoever changes these numbers lets two versions write one key at once.
-  BOOST_TEST(postgres::key_lock(*x) == 5458646390233971171);
-  BOOST_TEST(postgres::receipt_lock(*x) == 3994351540718499110);
-}
-
-BOOST_AUTO_TEST_CASE(keys_and_receipts_of_other_branches_have_other_locks) {
-  purchase_maker make;
-  auto x = make.make([](purchase& p) { p.receipt_id = "1"; });
-  auto y = changed(x, [](purchase& p) { p.branch_id = "branch-11"; });
-  auto z = changed(x, [](purchase& p) {
-    p.branch_id = "branch-";
-    p.receipt_id = "11";
-  });
-  std::set<int64_t> locks{
-    postgres::key_lock(*x),     postgres::key_lock(*y),
-    postgres::key_lock(*z),     postgres::receipt_lock(*x),
-    postgres::receipt_lock(*y), postgres::receipt_lock(*z)};
-  BOOST_TEST(locks.size() == 6u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,4 +1,4 @@
-#include "storage/postgres/migrations.hpp"
+#include "storage/postgres/partitions.hpp"
 
 #include "messages/core/error.hpp"
 #include "messages/core/limits.hpp"
@@ -24,7 +24,7 @@ constexpr std::chrono::days one_day{1};
 
 struct database {
   std::string dsn;
-  postgres::session_ptr psql;
+  postgres::connection_ptr psql;
 
   explicit database(std::string_view schema)
     : dsn(fresh_database(schema)),
@@ -82,81 +82,16 @@ bool mentions(const std::vector<std::string>& sentences,
   });
 }
 
-int newest(std::string_view schema) {
-  int result = 0;
-  for (const auto& x : all_migrations())
-    if (x.schema == schema)
-      result = std::max(result, x.number);
-  return result;
-}
-
 } // namespace
 
-// -- schema -------------------------------------------------------------------
+BOOST_AUTO_TEST_SUITE(partitions_suite)
 
-BOOST_AUTO_TEST_SUITE(migrations_suite)
-
-BOOST_AUTO_TEST_CASE(migrating_twice_changes_nothing) {
-  for (std::string schema : {"oltp", "analytics"}) {
-    database db{""};
-    BOOST_TEST(must(migrate(db.dsn, schema)) == newest(schema));
-    auto tables = number(*db.psql, "SELECT count(*) FROM pg_class");
-    BOOST_TEST(must(migrate(db.dsn, schema)) == newest(schema));
-    BOOST_TEST(number(*db.psql, "SELECT count(*) FROM pg_class") == tables);
-    BOOST_TEST(number(*db.psql, "SELECT count(*) FROM schema_version")
-               == newest(schema));
-    BOOST_TEST(must(check_server(db.dsn, schema)).empty());
-  }
-}
-
-BOOST_AUTO_TEST_CASE(nodes_may_migrate_at_once) {
+BOOST_AUTO_TEST_CASE(an_unknown_schema_and_no_retention_are_refused) {
   database db{""};
-  std::vector<caf::expected<int>> results(4, caf::expected<int>{0});
-  std::vector<std::thread> threads;
-  for (auto& x : results)
-    threads.emplace_back([&] { x = migrate(db.dsn, "oltp"); });
-  for (auto& x : threads)
-    x.join();
-  for (auto& x : results)
-    BOOST_TEST(must(x) == newest("oltp"));
-  BOOST_TEST(must(check_server(db.dsn, "oltp")).empty());
-}
-
-BOOST_AUTO_TEST_CASE(a_newer_schema_is_refused) {
-  database db{"oltp"};
-  db.psql->run("INSERT INTO schema_version (schema_name, number, name) "
-               "VALUES ('oltp', 9999, 'of the future')");
-  auto result = migrate(db.dsn, "oltp");
-  BOOST_REQUIRE(!result);
-  BOOST_TEST((result.error() == errc::invalid));
-  BOOST_TEST(mentions(must(check_server(db.dsn, "oltp")), "newer tillstream"));
-}
-
-BOOST_AUTO_TEST_CASE(an_older_schema_is_told) {
-  database db{""};
-  BOOST_TEST(
-    mentions(must(check_server(db.dsn, "oltp")), "tillstream migrate"));
-}
-
-BOOST_AUTO_TEST_CASE(a_schema_that_is_not_ours_is_refused) {
-  database db{""};
-  BOOST_TEST((migrate(db.dsn, "other").error() == errc::invalid));
-  BOOST_TEST((check_server(db.dsn, "other").error() == errc::invalid));
   BOOST_TEST(
     (maintain_partitions(db.dsn, "other", 7).error() == errc::invalid));
   BOOST_TEST((maintain_partitions(db.dsn, "oltp", 0).error() == errc::invalid));
 }
-
-BOOST_AUTO_TEST_CASE(unsafe_settings_are_told_with_their_cure) {
-  database db{"oltp"};
-  db.psql->run("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET "
-               "synchronous_commit = off', current_database()); END $$");
-  auto wrong = must(check_server(db.dsn, "oltp"));
-  BOOST_REQUIRE(wrong.size() == 1u);
-  BOOST_TEST(mentions(wrong, "synchronous_commit = on"));
-}
-
-// -- partitions ---------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(a_week_of_partitions_lies_ahead) {
   database oltp{"oltp"};

@@ -1,12 +1,16 @@
-#include "storage/postgres/migrations.hpp"
+#include "storage/postgres/partitions.hpp"
 
+#include "messages/core/error.hpp"
 #include "messages/core/limits.hpp"
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
+#include "storage/postgres/schemas.hpp"
+#include "storage/postgres/transaction.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <chrono>
 #include <optional>
 #include <set>
@@ -17,41 +21,14 @@ namespace tillstream::storage {
 namespace {
 
 using namespace postgres;
-using namespace std::chrono_literals;
 
-/// Migrating and partitioning wait for each other, and for the transactions of
-/// a loaded system, longer than a purchase would.
-constexpr auto timeout = 60s;
-constexpr auto longest_statement = 10min;
+// -- statements ---------------------------------------------------------------
 
-constexpr int oldest_server = 15;
-
-/// Advisory locks with two keys never meet those with one, which purchases
-/// take.
-constexpr const char* lock_migrations
-  = "SELECT pg_advisory_xact_lock(1953066092, 1)";
+// Keys beside that of the migrations (migrate.cpp).
 constexpr const char* lock_partitions
   = "SELECT pg_advisory_xact_lock(1953066092, 2)";
 constexpr const char* try_lock_retention
   = "SELECT pg_try_advisory_lock(1953066092, 3)";
-
-constexpr const char* create_schema_version = R"(
-  CREATE TABLE IF NOT EXISTS schema_version (
-    schema_name text NOT NULL,
-    number integer NOT NULL,
-    name text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (schema_name, number)
-  ))";
-
-constexpr statement select_version{"select_version", R"(
-  SELECT coalesce(max(number), 0) FROM schema_version WHERE schema_name = $1)"};
-
-constexpr statement insert_version{"insert_version", R"(
-  INSERT INTO schema_version (schema_name, number, name) VALUES ($1, $2, $3))"};
-
-constexpr statement version_table_exists{"version_table_exists", R"(
-  SELECT to_regclass('schema_version') IS NOT NULL)"};
 
 constexpr statement select_partitions{"select_partitions", R"(
   SELECT c.relname, i.inhdetachpending
@@ -69,73 +46,7 @@ constexpr statement select_detached{"select_detached", R"(
 constexpr statement select_today{"select_today", R"(
   SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date)"};
 
-constexpr statement select_settings{"select_settings", R"(
-  SELECT current_setting('fsync'), current_setting('full_page_writes'),
-         current_setting('synchronous_commit'),
-         current_setting('server_version_num')::int,
-         current_setting('server_encoding'), pg_is_in_recovery())"};
-
-session_options patient_options() {
-  session_options result;
-  result.application_name = "tillstream-migrations";
-  result.statement_timeout = longest_statement;
-  result.lock_timeout = timeout;
-  result.idle_in_transaction_timeout = timeout;
-  return result;
-}
-
-// -- schema -------------------------------------------------------------------
-
-/// Highest number of `schema`'s migrations, 0 if there is no such schema.
-int newest_version(std::string_view schema) {
-  int result = 0;
-  for (const auto& x : all_migrations())
-    if (x.schema == schema)
-      result = std::max(result, x.number);
-  return result;
-}
-
-const migration* next_migration(std::string_view schema, int version) {
-  for (const auto& x : all_migrations())
-    if (x.schema == schema && x.number > version)
-      return &x;
-  return nullptr;
-}
-
-caf::error unknown_schema(std::string_view schema) {
-  return caf::make_error(errc::invalid,
-                         fmt::format("there is no schema '{}'", schema));
-}
-
-std::string too_new(std::string_view schema, int version) {
-  return fmt::format("the {} schema has version {}, this program knows {} at "
-                     "most: run a newer tillstream",
-                     schema, version, newest_version(schema));
-}
-
-int stored_version(session& db, std::string_view schema) {
-  return static_cast<int>(as_int(db.exec(select_version, schema)[0][0]));
-}
-
-/// Applies one migration. @returns nothing when none is left.
-caf::expected<std::optional<int>>
-migrate_once(session& db, std::string_view schema) {
-  transaction tx{db};
-  db.run(lock_migrations);
-  db.run(create_schema_version);
-  auto version = stored_version(db, schema);
-  if (version > newest_version(schema))
-    return caf::make_error(errc::invalid, too_new(schema, version));
-  const auto* next = next_migration(schema, version);
-  if (next != nullptr) {
-    db.run(next->sql);
-    db.exec(insert_version, schema, next->number, next->name);
-  }
-  tx.commit();
-  return next != nullptr ? std::make_optional(next->number) : std::nullopt;
-}
-
-// -- partitions ---------------------------------------------------------------
+// -- days and partitions ------------------------------------------------------
 
 /// A table with a partition for each day of the event ids.
 struct daily_table {
@@ -198,7 +109,7 @@ struct partitions {
   std::optional<calendar_day> pending;
 };
 
-partitions load_partitions(session& db, const daily_table& table) {
+partitions load_partitions(connection& db, const daily_table& table) {
   partitions result;
   for (auto row : db.exec(select_partitions, table.name)) {
     auto day = partition_day(table, as_text(row[0]));
@@ -211,7 +122,7 @@ partitions load_partitions(session& db, const daily_table& table) {
   return result;
 }
 
-calendar_day today(session& db) {
+calendar_day today(connection& db) {
   return as_day(db.exec(select_today)[0][0]);
 }
 
@@ -227,7 +138,7 @@ calendar_day first_wanted(const daily_table& table, const partitions& there,
 
 /// In two steps: CREATE … PARTITION OF would lock the whole table, ATTACH lets
 /// readers and writers go on.
-void attach(session& db, const daily_table& table, calendar_day day) {
+void attach(connection& db, const daily_table& table, calendar_day day) {
   auto name = partition_name(table, day);
   db.run(fmt::format("CREATE TABLE IF NOT EXISTS {0} "
                      "(LIKE {1} INCLUDING ALL) {2}",
@@ -239,7 +150,7 @@ void attach(session& db, const daily_table& table, calendar_day day) {
 }
 
 std::vector<std::string>
-attach_missing(session& db, const daily_table& table, int retention_days) {
+attach_missing(connection& db, const daily_table& table, int retention_days) {
   std::vector<std::string> result;
   transaction tx{db};
   db.run(lock_partitions);
@@ -257,7 +168,7 @@ attach_missing(session& db, const daily_table& table, int retention_days) {
   return result;
 }
 
-bool has_unsent(session& db, const daily_table& table,
+bool has_unsent(connection& db, const daily_table& table,
                 const std::string& name) {
   if (!table.has_status)
     return false;
@@ -266,10 +177,10 @@ bool has_unsent(session& db, const daily_table& table,
   return as_bool(rows[0][0]);
 }
 
-/// Drops a detached partition, or attaches it again if the stream lost data
-/// some of its events while it was being detached.
+/// Drops a detached partition, or attaches it again if the stream lost some of
+/// its events meanwhile, so that they are NEW again.
 std::string
-drop_detached(session& db, const daily_table& table, calendar_day day) {
+drop_detached(connection& db, const daily_table& table, calendar_day day) {
   auto name = partition_name(table, day);
   transaction tx{db};
   auto unsent = has_unsent(db, table, name);
@@ -284,14 +195,14 @@ drop_detached(session& db, const daily_table& table, calendar_day day) {
 
 /// Outside of a transaction: the server begins two of its own, and waits in
 /// between for those who still read the partition.
-void detach(session& db, const daily_table& table, calendar_day day,
+void detach(connection& db, const daily_table& table, calendar_day day,
             bool pending) {
   db.run(fmt::format("ALTER TABLE {} DETACH PARTITION {} {}", table.name,
                      partition_name(table, day),
                      pending ? "FINALIZE" : "CONCURRENTLY"));
 }
 
-std::set<calendar_day> detached_days(session& db, const daily_table& table) {
+std::set<calendar_day> detached_days(connection& db, const daily_table& table) {
   std::set<calendar_day> result;
   for (auto row : db.exec(select_detached, table.name))
     if (auto day = partition_day(table, as_text(row[0])))
@@ -300,8 +211,8 @@ std::set<calendar_day> detached_days(session& db, const daily_table& table) {
 }
 
 /// Removes what is older than `oldest_kept`, oldest first.
-void drop_old(session& db, const daily_table& table, calendar_day oldest_kept,
-              std::vector<std::string>& changes) {
+void drop_old(connection& db, const daily_table& table,
+              calendar_day oldest_kept, std::vector<std::string>& changes) {
   auto there = load_partitions(db, table);
   if (there.pending)
     detach(db, table, *there.pending, true);
@@ -325,7 +236,7 @@ void drop_old(session& db, const daily_table& table, calendar_day oldest_kept,
 
 /// One node at a time; a reader that stands in the way is no error, the next
 /// call goes on where this one stopped.
-void drop_old_if_free(session& db, const daily_table& table,
+void drop_old_if_free(connection& db, const daily_table& table,
                       calendar_day oldest_kept,
                       std::vector<std::string>& changes) {
   if (!as_bool(db.run(try_lock_retention)[0][0]))
@@ -341,67 +252,13 @@ void drop_old_if_free(session& db, const daily_table& table,
   }
 }
 
-// -- the server ---------------------------------------------------------------
-
-void check_settings(session& db, std::vector<std::string>& wrong) {
-  auto row = db.exec(select_settings)[0];
-  auto want_on
-    = [&](const pqxx::field& setting, const char* name, const char* why) {
-        if (as_text(setting) != "off")
-          return;
-        wrong.push_back(fmt::format("{0} is off: {1}; set {0} = on in "
-                                    "postgresql.conf and reload",
-                                    name, why));
-      };
-  want_on(row[0], "fsync", "a power cut would lose recorded purchases");
-  want_on(row[1], "full_page_writes", "a power cut could tear pages");
-  want_on(row[2], "synchronous_commit",
-          "purchases would be answered before they are durable");
-  if (auto version = as_int(row[3]); version < oldest_server * 10'000)
-    wrong.push_back(fmt::format("the server is PostgreSQL {}: upgrade it to {} "
-                                "or newer",
-                                version / 10'000, oldest_server));
-  if (auto encoding = as_text(row[4]); encoding != "UTF8")
-    wrong.push_back(fmt::format("the database's encoding is {}: create it "
-                                "again with ENCODING 'UTF8'",
-                                encoding));
-  if (as_bool(row[5]))
-    wrong.push_back("the server is a standby: point the DSN at the primary");
-}
-
-void check_schema(session& db, std::string_view schema,
-                  std::vector<std::string>& wrong) {
-  int version = 0;
-  if (as_bool(db.exec(version_table_exists)[0][0]))
-    version = stored_version(db, schema);
-  if (version > newest_version(schema))
-    wrong.push_back(too_new(schema, version));
-  else if (version < newest_version(schema))
-    wrong.push_back(fmt::format("the {} schema has version {}, this program "
-                                "needs {}: run `tillstream migrate`",
-                                schema, version, newest_version(schema)));
-}
-
 } // namespace
 
-caf::expected<int> migrate(const std::string& dsn, std::string_view schema) {
+std::vector<std::string>
+attach_partitions(connection& db, std::string_view schema, int retention_days) {
   const auto* table = find_daily_table(schema);
-  if (table == nullptr)
-    return unknown_schema(schema);
-  auto db = open_session(dsn, patient_options());
-  if (!db)
-    return db.error();
-  return guarded(**db, [&]() -> caf::expected<int> {
-    while (true) {
-      auto applied = migrate_once(**db, schema);
-      if (!applied)
-        return applied.error();
-      if (!*applied)
-        break;
-    }
-    attach_missing(**db, *table, limits::retention_days);
-    return stored_version(**db, schema);
-  });
+  assert(table != nullptr);
+  return attach_missing(db, *table, retention_days);
 }
 
 caf::expected<std::vector<std::string>>
@@ -412,7 +269,7 @@ maintain_partitions(const std::string& dsn, std::string_view schema,
     return unknown_schema(schema);
   if (retention_days < 1)
     return caf::make_error(errc::invalid, "retention is one day at least");
-  auto db = open_session(dsn, patient_options());
+  auto db = open_connection(dsn, maintenance_options());
   if (!db)
     return db.error();
   return guarded(**db, [&]() -> caf::expected<std::vector<std::string>> {
@@ -422,21 +279,6 @@ maintain_partitions(const std::string& dsn, std::string_view schema,
     auto kept = retention_days + (table->starts_in_the_past ? 1 : 0);
     drop_old_if_free(**db, *table, today(**db) - one_day * kept, changes);
     return changes;
-  });
-}
-
-caf::expected<std::vector<std::string>>
-check_server(const std::string& dsn, std::string_view schema) {
-  if (newest_version(schema) == 0)
-    return unknown_schema(schema);
-  auto db = open_session(dsn);
-  if (!db)
-    return db.error();
-  return guarded(**db, [&]() -> caf::expected<std::vector<std::string>> {
-    std::vector<std::string> wrong;
-    check_settings(**db, wrong);
-    check_schema(**db, schema, wrong);
-    return wrong;
   });
 }
 

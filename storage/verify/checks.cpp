@@ -1,4 +1,4 @@
-#include "storage/verify/verify_checks.hpp"
+#include "storage/verify/checks.hpp"
 
 namespace tillstream::storage::postgres {
 

@@ -1,4 +1,4 @@
-#include "storage/postgres/aggregate_chunks.hpp"
+#include "storage/postgres/aggregate_slices.hpp"
 
 #include "messages/core/limits.hpp"
 
@@ -123,7 +123,7 @@ std::vector<loyal_customer> read_loyal(const pqxx::result& rows) {
   return result;
 }
 
-branch_state read_head(session& from, const std::string& branch_id) {
+branch_state read_head(connection& from, const std::string& branch_id) {
   branch_state result;
   auto rows = from.exec(read_cursor_sql, branch_id);
   if (rows.empty())
@@ -140,7 +140,7 @@ branch_state read_head(session& from, const std::string& branch_id) {
 
 // -- slices -------------------------------------------------------------------
 
-void read_hours(session& from, const slice_request& request, slice& to) {
+void read_hours(connection& from, const slice_request& request, slice& to) {
   auto rows
     = from.exec(read_hours_sql, request.branch_id, request.from, request.to);
   for (const auto& row : rows)
@@ -148,7 +148,7 @@ void read_hours(session& from, const slice_request& request, slice& to) {
                      read_sales(row, 2));
 }
 
-void read_products(session& from, const slice_request& request, slice& to) {
+void read_products(connection& from, const slice_request& request, slice& to) {
   auto rows
     = from.exec(read_products_sql, request.branch_id, request.from, request.to);
   for (const auto& row : rows) {
@@ -159,7 +159,8 @@ void read_products(session& from, const slice_request& request, slice& to) {
   }
 }
 
-void read_product_days(session& from, const slice_request& request, slice& to) {
+void read_product_days(connection& from, const slice_request& request,
+                       slice& to) {
   auto rows = from.exec(read_product_days_sql, request.branch_id,
                         request.product_id, request.from, request.to);
   for (const auto& row : rows)
@@ -171,7 +172,7 @@ void read_product_days(session& from, const slice_request& request, slice& to) {
     to.labels.emplace(request.product_id, read_label(labels[0], 0));
 }
 
-void read_minutes(session& from, const slice_request& request, slice& to) {
+void read_minutes(connection& from, const slice_request& request, slice& to) {
   auto rows = from.exec(read_minutes_sql, request.branch_id, request.from);
   for (const auto& row : rows)
     to.minutes.emplace(
@@ -179,14 +180,15 @@ void read_minutes(session& from, const slice_request& request, slice& to) {
       minute_totals{read_sales(row, 1), as_int(row[4]), as_int(row[5])});
 }
 
-void read_loyal(session& from, const slice_request& request, slice& to) {
+void read_loyal(connection& from, const slice_request& request, slice& to) {
   to.by_purchases = read_loyal(
     from.exec(by_purchases_sql, request.branch_id, limits::rank_max));
   to.by_revenue = read_loyal(
     from.exec(by_revenue_sql, request.branch_id, limits::rank_max));
 }
 
-void read_known_events(session& from, const slice_request& request, slice& to) {
+void read_known_events(connection& from, const slice_request& request,
+                       slice& to) {
   if (request.event_ids.empty())
     return;
   auto [low, high] = std::ranges::minmax_element(request.event_ids);
@@ -198,7 +200,7 @@ void read_known_events(session& from, const slice_request& request, slice& to) {
   }
 }
 
-void read_subset(session& from, const slice_request& request, slice& to) {
+void read_subset(connection& from, const slice_request& request, slice& to) {
   auto until = request.until_minutes;
   if (until.empty())
     until.assign(request.branch_ids.size(), last_minute);
@@ -211,7 +213,7 @@ void read_subset(session& from, const slice_request& request, slice& to) {
 
 } // namespace
 
-branch_state read_state(session& from, const std::string& branch_id) {
+branch_state read_state(connection& from, const std::string& branch_id) {
   auto result = read_head(from, branch_id);
   for (const auto& row : from.exec(read_days_sql, branch_id))
     result.days.emplace(
@@ -221,7 +223,7 @@ branch_state read_state(session& from, const std::string& branch_id) {
   return result;
 }
 
-slice read_slice(session& from, const slice_request& request) {
+slice read_slice(connection& from, const slice_request& request) {
   using kind = slice_request::kind;
   slice result;
   if (request.what != kind::subset_customers)

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-/// @file storage/verify/verify_store.hpp
+/// @file storage/verify/verifier.hpp
 /// The data-consistency check behind `tillstream verify`: every number of the
 /// analytics database is made again, in SQL, from the purchases.
 
@@ -35,9 +35,9 @@ struct verify_options {
   size_t difference_max = 100;
   /// Says what is being compared, one short sentence at a time. May be empty.
   std::function<void(const std::string&)> progress;
-  /// Empty: the stream is not looked at.
+  /// Empty: the stream is not read.
   stream_scanner scan_stream;
-  /// Events that were SENT before are not looked for in the stream: the later
+  /// Events that were SENT before are not expected in the stream: the later
   /// one of its creation and of what its age limit still keeps.
   timestamp stream_since;
 };
@@ -48,7 +48,7 @@ struct verify_report {
   /// All of them, also those beyond.
   int64_t differences_count = 0;
 
-  // What was looked at.
+  // What was read.
   int64_t purchases = 0;
   int64_t items = 0;
   int64_t outbox_rows = 0;

@@ -2,7 +2,7 @@
 
 #include <span>
 
-/// @file storage/verify/verify_checks.hpp
+/// @file storage/verify/checks.hpp
 /// What `verify` compares, as SQL. Names with a colon are replaced before use:
 /// `:log_floor` (first event id of the event log), `:outbox_floor` (that of
 /// the outbox), `:minutes_from` (first day with minutes), `:stream_since`.

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "messages/model/apply.hpp"
-#include "storage/postgres/session.hpp"
+#include "storage/postgres/connection.hpp"
 
 #include <string>
 
@@ -9,10 +9,10 @@ namespace tillstream::storage::postgres {
 
 /// Reads a branch's state. The caller's transaction is one snapshot; all
 /// functions of this file throw libpqxx's exceptions.
-branch_state read_state(session& from, const std::string& branch_id);
+branch_state read_state(connection& from, const std::string& branch_id);
 
-/// Reads a piece of the tables, with the cursor's `apply_no`.
+/// Reads a slice of the tables, with the cursor's `apply_no`.
 /// @pre `until_minutes` is empty or as long as `branch_ids`
-slice read_slice(session& from, const slice_request& request);
+slice read_slice(connection& from, const slice_request& request);
 
 } // namespace tillstream::storage::postgres

@@ -1,10 +1,11 @@
-#include "storage/verify/verify_store.hpp"
+#include "storage/verify/verifier.hpp"
 
 #include "messages/core/error.hpp"
 #include "messages/core/limits.hpp"
 #include "messages/model/purchase.hpp"
-#include "storage/postgres/session.hpp"
-#include "storage/verify/verify_checks.hpp"
+#include "storage/postgres/connection.hpp"
+#include "storage/postgres/transaction.hpp"
+#include "storage/verify/checks.hpp"
 
 #include <fmt/format.h>
 
@@ -129,8 +130,8 @@ constexpr auto poll_interval = 100ms;
 
 // -- small helpers ------------------------------------------------------------
 
-session_options patient_options() {
-  session_options result;
+connection_options patient_options() {
+  connection_options result;
   result.application_name = "tillstream-verify";
   result.statement_timeout = statement_max;
   result.lock_timeout = lock_wait_max;
@@ -148,17 +149,17 @@ std::string one_line(std::string text) {
 
 // -- sorted rows --------------------------------------------------------------
 
-/// Reads a query's rows in portions. One at a time for a session.
+/// Reads a query's rows in portions. One at a time for a connection.
 class row_stream {
 public:
-  row_stream(session& from, const std::string& sql) : session_(from) {
-    session_.run("DECLARE verify_rows NO SCROLL CURSOR FOR " + sql);
+  row_stream(connection& from, const std::string& sql) : db_(from) {
+    db_.run("DECLARE verify_rows NO SCROLL CURSOR FOR " + sql);
     fetch();
   }
 
   ~row_stream() {
     try {
-      session_.run("CLOSE verify_rows");
+      db_.run("CLOSE verify_rows");
     } catch (const std::exception&) {
       // The transaction failed, and with it the cursor is gone.
     }
@@ -187,12 +188,11 @@ public:
 
 private:
   void fetch() {
-    rows_
-      = session_.run(fmt::format("FETCH {} FROM verify_rows", rows_at_once));
+    rows_ = db_.run(fmt::format("FETCH {} FROM verify_rows", rows_at_once));
     index_ = 0;
   }
 
-  session& session_;
+  connection& db_;
   pqxx::result rows_;
   pqxx::result::size_type index_ = 0;
 };
@@ -223,7 +223,7 @@ std::string render_differences(const pqxx::row& truth, const pqxx::row& kept) {
 
 class verifier {
 public:
-  verifier(session& purchases, session& analytics,
+  verifier(connection& purchases, connection& analytics,
            const verify_options& options)
     : purchases_(purchases),
       analytics_(analytics),
@@ -329,7 +329,7 @@ private:
     report_.outbox_rows = count(purchases_, count_outbox_sql);
   }
 
-  static int64_t count(session& where, const char* sql) {
+  static int64_t count(connection& where, const char* sql) {
     return as_int(where.run(sql)[0][0]);
   }
 
@@ -438,7 +438,7 @@ private:
     ids.clear();
   }
 
-  void check(session& where, const rule& what) {
+  void check(connection& where, const rule& what) {
     say(fmt::format("checking {}", what.name));
     for (row_stream rows{where, bound(what.broken)}; !rows.at_end();
          rows.next())
@@ -506,15 +506,15 @@ private:
                          beyond));
   }
 
-  session& purchases_;
-  session& analytics_;
+  connection& purchases_;
+  connection& analytics_;
   const verify_options& options_;
   verify_report report_;
   std::map<std::string, std::string> names_;
   std::vector<uuid> late_;
 };
 
-caf::error explain(const session& purchases, const session& analytics,
+caf::error explain(const connection& purchases, const connection& analytics,
                    const std::exception& what) {
   auto sqlstate = sqlstate_of(what);
   if (sqlstate == "42P01" || sqlstate == "42883")
@@ -531,10 +531,10 @@ caf::error explain(const session& purchases, const session& analytics,
 caf::expected<verify_report>
 verify(const std::string& oltp_dsn, const std::string& analytics_dsn,
        const verify_options& options) {
-  auto purchases = open_session(oltp_dsn, patient_options());
+  auto purchases = open_connection(oltp_dsn, patient_options());
   if (!purchases)
     return std::move(purchases.error());
-  auto analytics = open_session(analytics_dsn, patient_options());
+  auto analytics = open_connection(analytics_dsn, patient_options());
   if (!analytics)
     return std::move(analytics.error());
   try {

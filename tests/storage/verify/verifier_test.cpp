@@ -1,10 +1,11 @@
-#include "storage/verify/verify_store.hpp"
+#include "storage/verify/verifier.hpp"
 
 #include "messages/codec/event_codec.hpp"
 #include "messages/core/error.hpp"
 #include "messages/model/chain.hpp"
 #include "storage/postgres/stores.hpp"
 #include "tests/support/made_up_events.hpp"
+#include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
 #include "tests/support/take_over.hpp"
 
@@ -14,6 +15,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <latch>
 #include <map>
 #include <string>
 #include <thread>
@@ -21,30 +24,10 @@
 
 using namespace tillstream;
 using namespace std::chrono_literals;
+using test::must;
+using test::why;
 
 namespace {
-
-timestamp now_ms() {
-  return std::chrono::time_point_cast<std::chrono::milliseconds>(
-    std::chrono::system_clock::now());
-}
-
-test::event_options options_now() {
-  test::event_options result;
-  result.now = now_ms() - 1min;
-  return result;
-}
-
-template <class T>
-std::string why(const caf::expected<T>& x) {
-  return x ? std::string{} : describe(x.error());
-}
-
-template <class T>
-T must(caf::expected<T> x) {
-  BOOST_REQUIRE_MESSAGE(x, why(x));
-  return std::move(*x);
-}
 
 std::string run(const std::string& dsn, const std::string& sql) {
   pqxx::connection connection{dsn};
@@ -107,7 +90,7 @@ struct fixture {
   std::string oltp = test::fresh_database("oltp");
   std::string analytics = test::fresh_database("analytics");
   storage::aggregate_store_ptr store;
-  test::event_maker maker{7, options_now()};
+  test::event_maker maker{7, test::recent_sales()};
   std::vector<purchase_event> events;
   std::map<std::string, branch_cursor> cursors;
   storage::verify_options options;
@@ -334,7 +317,7 @@ const std::vector<tampering>& tamperings() {
 
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(verify_store_suite, fixture)
+BOOST_FIXTURE_TEST_SUITE(verifier_suite, fixture)
 
 BOOST_AUTO_TEST_CASE(good_data_is_equal_and_counted) {
   auto report = verify();
@@ -430,15 +413,14 @@ BOOST_AUTO_TEST_CASE(tills_that_go_on_selling_cause_no_alarm) {
 BOOST_AUTO_TEST_CASE(it_waits_until_what_was_sold_before_is_applied) {
   auto some = maker.make_many(10);
   record(some);
-  std::atomic<bool> is_waiting{false};
+  std::latch is_waiting{1};
   options.wait_max = 30s;
   options.progress = [&](const std::string& sentence) {
-    if (sentence.starts_with("waiting"))
-      is_waiting = true;
+    if (sentence.starts_with("waiting") && !is_waiting.try_wait())
+      is_waiting.count_down();
   };
   std::thread shard{[&] {
-    while (!is_waiting)
-      std::this_thread::sleep_for(1ms);
+    is_waiting.wait();
     apply(some);
   }};
   auto report = verify();
