@@ -296,7 +296,7 @@ caf::expected<void> postgres_server::create_first_databases(
   return result;
 }
 
-void postgres_server::forget_stale_lock() const {
+void postgres_server::remove_stale_lock() const {
   auto text = dir_.read(lock_file);
   auto pid = text ? number_at_start(*text) : 0;
   if (pid > 0 && kill(pid, 0) == 0)

@@ -31,7 +31,7 @@ public:
 
   /// Removes a lock file that names a process number which someone else has by
   /// now. @pre no process of this cluster is left
-  void forget_stale_lock() const;
+  void remove_stale_lock() const;
 
   std::string dsn(const std::string& database) const;
 

@@ -15,7 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-/// The port may be taken between our look and the server's.
+/// The port may be taken between our check and the server's.
 constexpr int launches_max = 3;
 
 /// After a crash, PostgreSQL replays up to `max_wal_size` first.

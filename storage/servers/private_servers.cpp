@@ -29,13 +29,13 @@ constexpr auto leftover_timeout = 10s;
 constexpr auto leftover_poll = 10ms;
 
 /// What a killed predecessor may have left: servers that are still ending, and
-/// sessions of a PostgreSQL that was killed itself.
+/// backends of a PostgreSQL that was killed itself.
 std::vector<pid_t>
 find_leftovers(const server_directory& dir, const std::string& cluster) {
   auto result
     = find_processes({"postgres", "initdb", "nats-server"}, dir.path());
-  auto sessions = find_titled(fmt::format("postgres: {}: ", cluster));
-  result.insert(result.end(), sessions.begin(), sessions.end());
+  auto backends = find_titled(fmt::format("postgres: {}: ", cluster));
+  result.insert(result.end(), backends.begin(), backends.end());
   return result;
 }
 
@@ -192,7 +192,7 @@ private:
       dir_, postgres_server::settings{std::move(*programs), password, name,
                                       options_.postgres_settings});
     if (postgres_->initialised()) {
-      postgres_->forget_stale_lock();
+      postgres_->remove_stale_lock();
       return {};
     }
     say("Creating the PostgreSQL databases");

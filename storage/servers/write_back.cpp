@@ -18,9 +18,9 @@ using std::chrono::steady_clock;
 /// From one write to the next: a few megabytes at a time.
 constexpr auto write_period = 250ms;
 
-/// From one look for changed files to the next: it costs a few microseconds a
+/// From one scan for changed files to the next: it costs a few microseconds a
 /// file, and what it misses until then is still young.
-constexpr auto look_period = 5s;
+constexpr auto scan_period = 5s;
 
 /// Files have the time of the kernel's last tick, which is a little old.
 constexpr auto clock_slack = 100ms;
@@ -39,7 +39,7 @@ void start_writing(const std::string& path) {
 
 write_back::write_back(std::vector<std::string> dirs)
   : dirs_(std::move(dirs)),
-    looked_at_(fs::file_time_type::clock::now()),
+    scanned_at_(fs::file_time_type::clock::now()),
     thread_([this] { run(); }) {
   // nop
 }
@@ -54,25 +54,25 @@ write_back::~write_back() {
 }
 
 void write_back::run() {
-  auto next_look = steady_clock::now();
+  auto next_scan = steady_clock::now();
   while (!stopped_within(write_period)) {
-    if (auto now = steady_clock::now(); now >= next_look) {
-      next_look = now + look_period;
-      look_for_changed();
+    if (auto now = steady_clock::now(); now >= next_scan) {
+      next_scan = now + scan_period;
+      find_changed();
     }
     for (const auto& path : changed_)
       start_writing(path);
   }
 }
 
-bool write_back::stopped_within(std::chrono::milliseconds rest) {
+bool write_back::stopped_within(std::chrono::milliseconds timeout) {
   std::unique_lock guard{mutex_};
-  return stopped_.wait_for(guard, rest, [this] { return stop_; });
+  return stopped_.wait_for(guard, timeout, [this] { return stop_; });
 }
 
-/// Files come and go while it looks: what cannot be read is left out.
-void write_back::look_for_changed() {
-  auto since = std::exchange(looked_at_, fs::file_time_type::clock::now());
+/// Files come and go during the scan: what cannot be read is left out.
+void write_back::find_changed() {
+  auto since = std::exchange(scanned_at_, fs::file_time_type::clock::now());
   changed_.clear();
   for (const auto& dir : dirs_) {
     std::error_code failed;

@@ -1,6 +1,8 @@
 #include "storage/servers/private_servers.hpp"
 
 #include "messages/core/error.hpp"
+#include "tests/support/eventually.hpp"
+#include "tests/support/must.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -11,7 +13,6 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <iterator>
 #include <string>
 #include <thread>
@@ -24,6 +25,9 @@ using namespace tillstream;
 using namespace std::chrono_literals;
 using storage::private_server_options;
 using storage::private_servers;
+using test::eventually;
+using test::must;
+using test::why;
 
 namespace {
 
@@ -36,33 +40,16 @@ private_server_options options_for(const std::string& data_dir) {
   return result;
 }
 
-template <class T>
-std::string why(const caf::expected<T>& x) {
-  return x ? "" : describe(x.error());
-}
-
 servers_ptr must_start(private_server_options options) {
-  auto result = private_servers::start(std::move(options));
-  BOOST_REQUIRE_MESSAGE(result, why(result));
-  return std::move(*result);
+  return must(private_servers::start(std::move(options)));
 }
 
 std::string ask(const std::string& dsn, const std::string& sql) {
-  pqxx::connection session{dsn};
-  pqxx::work tx{session};
+  pqxx::connection db{dsn};
+  pqxx::work tx{db};
   auto result = tx.exec(sql);
   tx.commit();
   return result.empty() ? std::string{} : result[0][0].c_str();
-}
-
-bool eventually(const std::function<bool()>& condition) {
-  auto deadline = std::chrono::steady_clock::now() + 30s;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline)
-      return false;
-    std::this_thread::sleep_for(5ms);
-  }
-  return true;
 }
 
 /// Whether a process lives; one that nobody reaped yet does not.
@@ -231,13 +218,13 @@ BOOST_AUTO_TEST_CASE(leftovers_that_hang_are_stopped_before_the_start) {
   BOOST_CHECK_EQUAL(ask(servers->oltp_dsn(), "SELECT x FROM kept"), "42");
 }
 
-BOOST_AUTO_TEST_CASE(orphaned_sessions_of_a_killed_postgres_are_stopped) {
+BOOST_AUTO_TEST_CASE(orphaned_backends_of_a_killed_postgres_are_stopped) {
   test::temporary_directory dir;
   auto options = options_for(dir.file("data"));
   options.with_nats = false;
   auto servers = must_start(options);
-  pqxx::connection session{servers->oltp_dsn()};
-  auto backend = session.backendpid();
+  pqxx::connection db{servers->oltp_dsn()};
+  auto backend = db.backendpid();
   // Frozen, so that it does not notice that its server is gone.
   kill(backend, SIGSTOP);
   kill(servers->postgres_pid(), SIGKILL);

@@ -1,5 +1,6 @@
 #include "storage/servers/write_back.hpp"
 
+#include "tests/support/eventually.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -8,11 +9,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <iostream>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -22,6 +21,7 @@
 
 using namespace std::chrono_literals;
 using tillstream::storage::write_back;
+using tillstream::test::eventually;
 using tillstream::test::temporary_directory;
 
 namespace {
@@ -30,6 +30,9 @@ namespace {
 // have yet.
 constexpr long cachestat_call = 451;
 constexpr long tmpfs = 0x01021994;
+
+/// Far below the 30 s after which the kernel writes by itself.
+constexpr auto early = 20s;
 
 struct cached_range {
   uint64_t offset = 0;
@@ -62,17 +65,6 @@ void append(const std::string& path, size_t bytes) {
   out << std::string(bytes, 'x');
 }
 
-/// Far below the 30 s after which the kernel writes by itself.
-bool soon(const std::function<bool()>& condition) {
-  auto deadline = std::chrono::steady_clock::now() + 20s;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline)
-      return false;
-    std::this_thread::sleep_for(5ms);
-  }
-  return true;
-}
-
 /// Whether there is something to see; says so if not.
 bool kernel_tells(const std::string& dir) {
   struct statfs system {};
@@ -96,12 +88,12 @@ BOOST_AUTO_TEST_CASE(changed_files_are_written_early) {
   if (!kernel_tells(dir.path()))
     return;
   // Directories that come later are found, too.
-  write_back looks_after{{dir.file("later"), dir.file("never")}};
+  write_back watcher{{dir.file("later"), dir.file("never")}};
   std::filesystem::create_directories(dir.file("later/deep"));
   auto path = dir.file("later/deep/file");
   for (int round = 0; round < 2; ++round) {
     append(path, 1 << 20);
-    BOOST_TEST(soon([&] { return *pages_to_write(path) == 0; }));
+    BOOST_TEST(eventually([&] { return *pages_to_write(path) == 0; }, early));
   }
 }
 
@@ -113,12 +105,12 @@ BOOST_AUTO_TEST_CASE(links_and_what_is_no_file_are_left_alone) {
   BOOST_REQUIRE_EQUAL(mkfifo((watched + "/fifo").c_str(), 0600), 0);
   std::filesystem::create_symlink("/proc/self/mem", watched + "/link");
   std::filesystem::create_directory_symlink(watched, watched + "/ring");
-  write_back looks_after{{watched}};
+  write_back watcher{{watched}};
   auto path = watched + "/file";
   append(path, 1 << 20);
   // It gets past them, to the file.
   if (kernel_tells(dir.path()))
-    BOOST_TEST(soon([&] { return *pages_to_write(path) == 0; }));
+    BOOST_TEST(eventually([&] { return *pages_to_write(path) == 0; }, early));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
