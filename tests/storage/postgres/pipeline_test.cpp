@@ -2,6 +2,7 @@
 
 #include "messages/core/error.hpp"
 #include "storage/postgres/pipeline.hpp"
+#include "storage/postgres/transaction.hpp"
 #include "tests/support/postgres_fixture.hpp"
 
 #include <optional>

@@ -4,6 +4,7 @@
 #include "messages/core/error.hpp"
 #include "messages/core/limits.hpp"
 #include "messages/model/chain.hpp"
+#include "storage/postgres/purchase_batch.hpp"
 #include "tests/support/cutting_proxy.hpp"
 #include "tests/support/made_up_purchases.hpp"
 #include "tests/support/postgres_fixture.hpp"
