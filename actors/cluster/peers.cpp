@@ -178,7 +178,7 @@ void finish(self_pointer self, const answering_ptr& x) {
     return;
   --self->state.working;
   auto documents = to_json(x->answer);
-  if (documents.size() > limits::peer_chunks_max)
+  if (documents.size() > limits::peer_message_parts_max)
     refuse(self, x->reply_to, errc::overloaded);
   else
     send_answer(self, x->reply_to, documents);

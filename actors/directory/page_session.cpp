@@ -1,6 +1,7 @@
 #include "actors/directory/page_session.hpp"
 
 #include "actors/directory/api_key.hpp"
+#include "messages/core/text.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -33,15 +34,6 @@ bool same_text(std::string_view x, std::string_view y) {
          && CRYPTO_memcmp(x.data(), y.data(), x.size()) == 0;
 }
 
-/// Cuts the part before the next dot off the front of `rest`.
-std::string_view next_part(std::string_view& rest) {
-  auto dot = rest.find('.');
-  auto result = rest.substr(0, dot);
-  rest
-    = dot == std::string_view::npos ? std::string_view{} : rest.substr(dot + 1);
-  return result;
-}
-
 std::optional<timestamp> parse_ms(std::string_view text) {
   int64_t ms = 0;
   auto last = text.data() + text.size();
@@ -68,10 +60,10 @@ open_session_token(std::string_view token, const sha256_digest& secret) {
   auto text = token.substr(0, dot);
   if (!same_text(token.substr(dot + 1), sign(text, secret)))
     return std::nullopt;
-  if (next_part(text) != version)
+  if (next_part(text, '.') != version)
     return std::nullopt;
-  auto session_id = parse_uuid(next_part(text));
-  auto key_id = parse_uuid(next_part(text));
+  auto session_id = parse_uuid(next_part(text, '.'));
+  auto key_id = parse_uuid(next_part(text, '.'));
   auto expires_at = parse_ms(text);
   if (!session_id || !key_id || !expires_at)
     return std::nullopt;

@@ -3,6 +3,7 @@
 #include "actors/runtime/fault_point.hpp"
 #include "actors/runtime/system_config.hpp"
 #include "messages/core/error.hpp"
+#include "messages/core/hash.hpp"
 #include "messages/core/metrics.hpp"
 
 #include <caf/duration.hpp>
@@ -166,10 +167,7 @@ admission(self_pointer self, admission_options options) {
 
 size_t writer_of(std::string_view branch_id, size_t writers) {
   assert(writers > 0);
-  uint64_t hash = 0xcbf29ce484222325;
-  for (unsigned char c : branch_id)
-    hash = (hash ^ c) * 0x100000001b3;
-  return hash % writers;
+  return fnv1a{}.add(branch_id).value() % writers;
 }
 
 } // namespace tillstream

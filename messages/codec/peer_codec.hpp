@@ -36,8 +36,8 @@ std::string read_peer_query(std::string_view bytes, peer_query& out);
 
 extern const std::string peer_wrong_version;
 
-/// Renders an answer, in documents of about `limits::peer_chunk_bytes` each,
-/// to be sent in this order. A branch may be spread over several.
+/// Renders an answer, in documents of about `limits::peer_message_part_bytes`
+/// each, to be sent in this order. A branch may be spread over several.
 std::vector<std::string> to_json(const peer_answer& x);
 
 /// Renders the answer to a query that can't be dealt with at all.

@@ -18,15 +18,4 @@ sha256_digest sha256(std::string_view data) {
   return result;
 }
 
-std::string to_hex(const sha256_digest& x) {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string result;
-  result.reserve(x.size() * 2);
-  for (auto byte : x) {
-    result += digits[byte >> 4];
-    result += digits[byte & 15];
-  }
-  return result;
-}
-
 } // namespace tillstream

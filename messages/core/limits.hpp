@@ -47,13 +47,13 @@ constexpr size_t connections_max = 4096;
 /// From a request's first byte to its last: a slow sender holds a connection,
 /// never a purchase's place.
 constexpr auto request_deadline = 15s;
-/// A connection that says nothing is closed.
+/// A connection without a request for this long is closed.
 constexpr auto keep_alive_max = 75s;
-/// Connections above `connections_max` that are being told so; more than that
-/// are closed without a word.
+/// Connections above `connections_max` that are being answered 503; more than
+/// that are closed without an answer.
 constexpr size_t refusals_max = 64;
 /// The gateway answers within `query_answer_max` and a little: an exchange
-/// that is open for longer was forgotten.
+/// that is open for longer is a bug, and is closed.
 constexpr auto exchange_answer_max = 30s;
 /// From an answer's first byte to its last: the largest answer at 1 MB/s.
 constexpr auto reply_write_max = 30s;
@@ -61,15 +61,15 @@ constexpr auto reply_write_max = 30s;
 /// it instead of a reset connection (RFC 9112, 9.6).
 constexpr auto linger_max = 1s;
 constexpr size_t linger_bytes_max = 1024 * 1024;
-/// How long `/readyz` waits for a part to tell.
+/// How long `/readyz` waits for the readiness of a component.
 constexpr auto ready_wait_max = 1s;
 /// Bytes of an API key as sent; ours have about 60.
 constexpr size_t api_key_bytes_max = 128;
 /// The dashboard's files are held in memory.
 constexpr size_t web_file_bytes_max = 4 * 1024 * 1024;
 constexpr size_t web_files_max = 256;
-/// Replies of a node that go on and on. A page that is open in many tabs
-/// holds one.
+/// Live replies (server-sent events) of a node. A page that is open in many
+/// tabs holds one.
 constexpr size_t streams_max = 256;
 /// Data of the dashboard from here to there are compressed: below it nothing
 /// is won, above it packing holds up others.
@@ -79,13 +79,13 @@ constexpr size_t gzip_bytes_max = 512 * 1024;
 constexpr auto page_session_age_max = 14 * 24h;
 /// How long a one-time sign-in link waits to be used.
 constexpr auto sign_in_link_age_max = 1h;
-/// How often a page that listens is told something. 'At most one a second' is
-/// promised.
+/// Between two events of a live reply. 'At most one a second' is promised.
 constexpr auto live_interval = 1s;
-/// A page that heard nothing for longer than three of these is cut off.
+/// Between two heartbeats of a live reply; a page that got nothing for longer
+/// than three of these reconnects.
 constexpr auto live_heartbeat = 5s;
-/// What a page that listens may cost a second: the state of a large chain is
-/// told less often.
+/// Bytes a second of a live reply: the state of a large chain is sent less
+/// often.
 constexpr size_t live_bytes_per_second = 64 * 1024;
 /// Known customers of one page.
 constexpr size_t customers_page_max = 1000;
@@ -111,7 +111,7 @@ constexpr auto write_answer_max = 10s;
 /// in a few milliseconds.
 constexpr auto lock_timeout = 100ms;
 /// The same for the parts of a batch that met a held lock, and for keys that
-/// were held a moment ago: enough to tell that somebody still holds them.
+/// were held a moment ago: enough to know that somebody still holds them.
 constexpr auto contended_lock_timeout = 5ms;
 /// How long a key that was held is kept apart from its neighbours.
 constexpr auto held_key_age_max = 5s;
@@ -119,8 +119,8 @@ constexpr auto held_key_age_max = 5s;
 constexpr size_t held_keys_max = 1024;
 /// Held keys that one batch tries again, each for `contended_lock_timeout`.
 constexpr size_t held_keys_tried_max = 8;
-/// Transactions that one batch may lose to held locks while it looks for the
-/// held ones: 5 held keys of 500 purchases, or 320 ms.
+/// Transactions that one batch may lose to held locks while it searches for
+/// the held keys: 5 held keys of 500 purchases, or 320 ms.
 constexpr size_t contended_attempts_max = 64;
 constexpr auto statement_timeout = 10s;
 /// Frees what a frozen node holds.
@@ -136,7 +136,7 @@ constexpr size_t publish_in_flight_max = 2000;
 constexpr size_t publish_queue_max = 65'536;
 /// Rows of one poll.
 constexpr size_t relay_poll_max = 2000;
-/// The safety net below the wake-ups.
+/// The table is polled this often even without a commit notice.
 constexpr auto relay_poll_interval = 1s;
 /// A publish without an answer is 'unknown' and is published again.
 constexpr auto publish_timeout = 5s;
@@ -161,11 +161,11 @@ constexpr size_t recent_ids_max = 4096;
 /// Rows of the slices that a shard holds for the dashboard: hours of a year,
 /// two periods of 10,000 products and the rankings fit, in about 6 MB.
 constexpr size_t shard_slice_rows_max = 40'000;
-/// A slice that nobody asked for in this time goes.
+/// A slice that no query used for this long is dropped.
 constexpr auto shard_slice_idle_max = 10min;
 /// Queries that wait in a shard until it has loaded what they need.
 constexpr size_t shard_queries_max = 256;
-/// Those who wait in a shard with `?after=`. Each costs a promise for 2 s.
+/// Waiters of `?after=` in a shard. Each costs a promise for 2 s.
 constexpr size_t after_waiters_max = 1024;
 /// Shards of a node that load their state at the same time.
 constexpr size_t shard_starts_max = 16;
@@ -174,18 +174,18 @@ constexpr size_t shard_starts_max = 16;
 constexpr auto shard_load_max = 30s;
 /// How long a shard waits for a commit before it loads its state again.
 constexpr auto apply_answer_max = 30s;
-/// A branch that has pending events and hears nothing opens its deliveries
-/// again after this time, then after twice as long, up to `stall_max`.
+/// A branch that has pending events and gets no deliveries opens them again
+/// after this time, then after twice as long, up to `stall_max`.
 constexpr auto stall_min = 10s;
 constexpr auto stall_max = 2min;
 /// How often a shard compares the stream's incarnation with its own. The
 /// readings of all shards of a second are one.
 constexpr auto incarnation_check_interval = 10s;
 constexpr auto stream_state_age_max = 1s;
-/// A notice may be on its way for as long as a commit may take; twice that is
-/// where a shard begins to look for what it does not know of.
+/// A commit notice may take as long as a commit; a shard that syncs its backlog
+/// begins twice that before the last event that it knows of.
 constexpr auto backlog_margin = 1min;
-/// Event ids of one look into the event log.
+/// Event ids of one query of the event log.
 constexpr size_t known_events_max = 1000;
 
 /// Days of minute buckets and first visits kept: last week's same day, and a
@@ -207,8 +207,8 @@ constexpr auto after_wait_max = 2s;
 constexpr size_t queries_in_flight_max = 256;
 /// How long the shards may take for their parts.
 constexpr auto shard_answer_max = 5s;
-/// How long a branch that was just taken holds back answers until it knows what
-/// is pending; then it answers without the lag.
+/// Sync grace: how long a branch that was just acquired holds back answers
+/// until its backlog is synced; then it answers without the lag.
 constexpr auto shard_learn_max = 1s;
 /// Branches that one query may name.
 constexpr size_t query_parameters_max = 10'000;
@@ -220,12 +220,12 @@ constexpr auto query_answer_max = 10s;
 /// Bytes of one message between nodes: the largest payload that nats-server
 /// takes by default.
 constexpr size_t peer_message_bytes_max = 1024 * 1024;
-/// An answer goes on in another message beyond this; a row is never cut, and
-/// the longest row fits into the other half.
-constexpr size_t peer_chunk_bytes = 512 * 1024;
-/// Messages of one answer: 64 MiB. Whoever can't answer within that says so,
+/// A longer answer is sent in parts of this size; a row is never cut, and the
+/// longest row fits into the other half of a message.
+constexpr size_t peer_message_part_bytes = 512 * 1024;
+/// Parts of one answer: 64 MiB. A node that can't answer within that refuses,
 /// and the tables are read instead.
-constexpr size_t peer_chunks_max = 128;
+constexpr size_t peer_message_parts_max = 128;
 /// Rows of one answer between nodes; in memory some 60 MB.
 constexpr size_t peer_answer_rows_max = 500'000;
 /// Events in one notice to the other nodes: above a batch of a writer, and in
@@ -242,8 +242,8 @@ constexpr auto peer_suspect_max = 2s;
 /// Branches that are read from the tables at the same time; above the number
 /// of readers, so that none of them waits for us.
 constexpr size_t fallback_answers_max = 8;
-/// How often somebody who waits for an event of a branch without owner has the
-/// event log looked at.
+/// Between queries of the event log for an `?after=` waiter of a branch without
+/// owner.
 constexpr auto table_after_interval = 200ms;
 
 // -- retention ----------------------------------------------------------------
@@ -260,29 +260,31 @@ constexpr auto key_refresh_interval = 2s;
 
 // -- ownership ----------------------------------------------------------------
 
-/// How long a node's heartbeat holds. With five beats a lease, two looks at a
-/// lease that ran out and the loading of what was taken, a dead node's branches
-/// are at work again within 10 s.
+/// Duration of a node's lease. With five heartbeats a lease, two checks of a
+/// lease that ran out and the loading of what was acquired, a dead node's
+/// branches are served again within 10 s.
 constexpr auto node_lease = 5s;
-/// Between the two looks that declare a node dead: enough for the beats that a
-/// slow database had held back.
+/// Between the two checks that declare a node dead: enough for the heartbeats
+/// that a slow database had held back.
 constexpr auto suspicion_min = 500ms;
-/// How often the tables are looked at while branches are about to change hands;
-/// it is most of the time that a branch has no owner then.
+/// Between reads of the ownership tables during a handover; it is most of the
+/// time that a branch has no owner then.
 constexpr auto hurry_interval = 100ms;
-/// For how long after the last change.
+/// How long after the last change that interval holds.
 constexpr auto hurry_max = 10s;
-/// Branches that are given away together: a node loads as many in far less
-/// than the second that a branch may be without owner.
+/// Branches that are released together: a node loads as many in far less than
+/// the second that a branch may be without owner.
 constexpr size_t handover_lot_max = 64;
-/// The next lot does not wait longer for the last one to be taken.
+/// The next handover batch does not wait longer for the last one to be
+/// acquired.
 constexpr auto lot_taken_max = 2s;
 /// How long shards may take to finish their applies.
 constexpr auto lot_stopped_max = 5s;
-/// A node that did not reach the broker for this long wants no branches: a
-/// server that is started again is back by then.
+/// A node that did not reach the broker for this long is not eligible for
+/// branches: a server that is started again is back by then.
 constexpr auto broker_away_max = 5s;
-/// It gives its branches away this much later, if others can reach it still.
+/// It releases its branches this much later, if others can still reach the
+/// broker.
 constexpr auto broker_doubt_max = 3s;
 
 // -- CSV files ----------------------------------------------------------------
@@ -304,7 +306,7 @@ static_assert(held_key_age_max > write_wait_max);
 static_assert(shard_answer_max + after_wait_max < query_answer_max);
 static_assert(peer_answer_max < shard_answer_max);
 static_assert(shard_learn_max < peer_answer_max);
-static_assert(2 * peer_chunk_bytes <= peer_message_bytes_max);
+static_assert(2 * peer_message_part_bytes <= peer_message_bytes_max);
 static_assert(write_batch_max <= peer_notices_max);
 static_assert(answer_rows_max <= peer_answer_rows_max);
 static_assert(csv_field_bytes_max < csv_record_bytes_max);

@@ -42,6 +42,11 @@ gauge& metrics_registry::get_gauge(std::string_view name, std::string_view help,
                                    std::string_view labels) {
   std::lock_guard guard{mutex_};
   auto& slot = get_family(name, help, "gauge").gauges[std::string{labels}];
+  if (slot == nullptr && !dropped_gauges_.empty()) {
+    slot = dropped_gauges_.back();
+    dropped_gauges_.pop_back();
+    slot->set(0);
+  }
   if (slot == nullptr)
     slot = &gauges_.emplace_back();
   return *slot;
@@ -61,9 +66,14 @@ metrics_registry::get_histogram(std::string_view name, std::string_view help,
 void metrics_registry::drop_gauge(std::string_view name,
                                   std::string_view labels) {
   std::lock_guard guard{mutex_};
-  auto i = families_.find(name);
-  if (i != families_.end())
-    i->second.gauges.erase(std::string{labels});
+  auto found = families_.find(name);
+  if (found == families_.end())
+    return;
+  auto& gauges = found->second.gauges;
+  if (auto i = gauges.find(labels); i != gauges.end()) {
+    dropped_gauges_.push_back(i->second);
+    gauges.erase(i);
+  }
 }
 
 int64_t metrics_registry::largest(std::string_view name) const {

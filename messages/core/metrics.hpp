@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 /// @file messages/core/metrics.hpp
 /// Counters, gauges and histograms, rendered in Prometheus' text format 0.0.4.
@@ -73,7 +74,7 @@ private:
   double scale_;
 };
 
-/// All metrics of a process. References stay valid for its life.
+/// All metrics of a process. References stay valid as long as it runs.
 class metrics_registry {
 public:
   /// @param labels Already rendered, e.g. `outcome="recorded"`, or empty.
@@ -84,7 +85,8 @@ public:
   histogram& get_histogram(std::string_view name, std::string_view help,
                            double scale, std::string_view labels = {});
 
-  /// Removes a labelled gauge, e.g. of a branch that moved away.
+  /// Removes a labelled gauge, e.g. of a branch that moved away. The next new
+  /// gauge takes its memory: nobody may set it any more.
   void drop_gauge(std::string_view name, std::string_view labels);
 
   /// The largest of a gauge's values over its labels; 0 if there is none.
@@ -98,7 +100,7 @@ private:
     std::string help;
     std::string type;
     std::map<std::string, counter*> counters;
-    std::map<std::string, gauge*> gauges;
+    std::map<std::string, gauge*, std::less<>> gauges;
     std::map<std::string, histogram*> histograms;
   };
 
@@ -109,6 +111,7 @@ private:
   std::map<std::string, family, std::less<>> families_;
   std::deque<counter> counters_;
   std::deque<gauge> gauges_;
+  std::vector<gauge*> dropped_gauges_;
   std::deque<histogram> histograms_;
 };
 

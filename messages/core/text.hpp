@@ -5,7 +5,7 @@
 #include <string_view>
 
 /// @file messages/core/text.hpp
-/// What the codecs ask of a string.
+/// Small questions about strings.
 
 namespace tillstream {
 
@@ -20,6 +20,32 @@ inline size_t count_code_points(std::string_view text) {
 /// U+0000 is valid JSON, but PostgreSQL cannot keep it.
 inline bool has_null_character(std::string_view text) {
   return text.find('\0') != std::string_view::npos;
+}
+
+/// Without blanks and tabs around it.
+inline std::string_view trim(std::string_view text) {
+  constexpr std::string_view blanks = " \t";
+  auto begin = text.find_first_not_of(blanks);
+  if (begin == std::string_view::npos)
+    return {};
+  return text.substr(begin, text.find_last_not_of(blanks) - begin + 1);
+}
+
+/// Cuts what stands before `separator` off the front of `rest`; all of it when
+/// there is no separator.
+inline std::string_view next_part(std::string_view& rest, char separator) {
+  auto end = rest.find(separator);
+  auto result = rest.substr(0, end);
+  rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+  return result;
+}
+
+/// Compares ASCII letters without case. @param lower In lower case.
+inline bool equals_nocase(std::string_view text, std::string_view lower) {
+  auto same = [](char a, char b) {
+    return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + ('a' - 'A')) : a) == b;
+  };
+  return std::equal(text.begin(), text.end(), lower.begin(), lower.end(), same);
 }
 
 } // namespace tillstream

@@ -1,6 +1,7 @@
 #include "messages/core/uuid.hpp"
 
-#include <array>
+#include "messages/core/hex.hpp"
+
 #include <cassert>
 #include <cstring>
 
@@ -8,27 +9,9 @@ namespace tillstream {
 
 namespace {
 
-constexpr char hex_digits[] = "0123456789abcdef";
-
 /// The bytes of the text form that a dash precedes.
 constexpr bool dash_before(size_t byte) {
   return byte == 4 || byte == 6 || byte == 8 || byte == 10;
-}
-
-/// Values of hexadecimal digits by character; -1: it is none.
-constexpr auto hex_values = [] {
-  std::array<int8_t, 256> result{};
-  result.fill(-1);
-  for (int i = 0; i < 10; ++i)
-    result[static_cast<size_t>('0' + i)] = static_cast<int8_t>(i);
-  for (int i = 0; i < 6; ++i)
-    result[static_cast<size_t>('a' + i)] = result[static_cast<size_t>('A' + i)]
-      = static_cast<int8_t>(10 + i);
-  return result;
-}();
-
-int hex_value(char c) {
-  return hex_values[static_cast<unsigned char>(c)];
 }
 
 void put_time(uuid& x, int64_t ms) {
@@ -59,8 +42,7 @@ std::string to_string(const uuid& x) {
   for (size_t i = 0; i < x.bytes.size(); ++i) {
     if (dash_before(i))
       result += '-';
-    result += hex_digits[x.bytes[i] >> 4];
-    result += hex_digits[x.bytes[i] & 0x0f];
+    append_hex(result, x.bytes[i]);
   }
   return result;
 }

@@ -1,5 +1,6 @@
 #include "messages/model/http.hpp"
 
+#include "messages/core/hex.hpp"
 #include "messages/core/uuid.hpp"
 
 namespace tillstream {
@@ -10,7 +11,7 @@ namespace {
 constexpr size_t traceparent_size = 55;
 
 bool is_lower_hex(std::string_view text) {
-  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return text.find_first_not_of(hex_digits) == std::string_view::npos;
 }
 
 bool all_zero(std::string_view text) {

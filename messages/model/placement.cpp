@@ -1,5 +1,7 @@
 #include "messages/model/placement.hpp"
 
+#include "messages/core/hash.hpp"
+
 #include <algorithm>
 #include <cassert>
 #include <map>
@@ -8,14 +10,6 @@
 namespace tillstream {
 
 namespace {
-
-/// FNV-1a (Fowler, Noll, Vo), 64 bits.
-uint64_t hash_of(std::string_view x) {
-  uint64_t result = 0xcbf29ce484222325u;
-  for (unsigned char c : x)
-    result = (result ^ c) * 0x100000001b3u;
-  return result;
-}
 
 /// The finalizer of splitmix64 (Steele, Lea, Flood): every bit of the input
 /// reaches every bit of the output.
@@ -34,10 +28,10 @@ public:
       slack_(low_ / 10),
       load_(nodes.size()) {
     for (const auto& name : nodes)
-      nodes_.push_back(mix(hash_of(name)));
+      nodes_.push_back(mix(fnv1a{}.add(name).value()));
     for (const auto& x : branches) {
       assert(x.holder == no_node || x.holder < nodes.size());
-      branches_.push_back(hash_of(x.branch_id));
+      branches_.push_back(fnv1a{}.add(x.branch_id).value());
       result_.push_back(x.holder);
       if (x.holder != no_node)
         ++load_[x.holder];

@@ -1,5 +1,7 @@
 #include "storage/postgres/purchase_batch.hpp"
 
+#include "messages/core/hash.hpp"
+
 #include <cassert>
 #include <map>
 #include <span>
@@ -10,31 +12,14 @@ namespace tillstream::storage::postgres {
 
 namespace {
 
-/// FNV-1a, 64 bits. Source: draft-eastlake-fnv-21.
-class fnv1a {
-public:
-  void add(std::span<const uint8_t> bytes) {
-    for (auto byte : bytes) {
-      state_ ^= byte;
-      state_ *= 0x100000001b3u;
-    }
-  }
-  void add(std::string_view text) {
-    add({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
-  }
-
-  /// The multiplication leaves the last bytes' traces in the low bits only:
-  /// mixes them into all (the finalizer of MurmurHash3).
-  int64_t value() const {
-    auto x = state_;
-    x = (x ^ (x >> 33)) * 0xff51afd7ed558ccdu;
-    x = (x ^ (x >> 33)) * 0xc4ceb9fe1a85ec53u;
-    return static_cast<int64_t>(x ^ (x >> 33));
-  }
-
-private:
-  uint64_t state_ = 0xcbf29ce484222325u;
-};
+/// The multiplication of FNV-1a leaves the last bytes' traces in the low bits
+/// only: mixes them into all (the finalizer of MurmurHash3).
+int64_t mixed(const fnv1a& hash) {
+  auto x = hash.value();
+  x = (x ^ (x >> 33)) * 0xff51afd7ed558ccdu;
+  x = (x ^ (x >> 33)) * 0xc4ceb9fe1a85ec53u;
+  return static_cast<int64_t>(x ^ (x >> 33));
+}
 
 using branch_key = std::tuple<std::string_view, uuid>;
 using branch_receipt = std::tuple<std::string_view, std::string_view>;
@@ -140,7 +125,7 @@ int64_t key_lock(const purchase& x) {
   hash.add(x.branch_id);
   hash.add(std::string_view{"", 1});
   hash.add(x.idempotency_key.bytes);
-  return hash.value();
+  return mixed(hash);
 }
 
 int64_t receipt_lock(const purchase& x) {
@@ -149,7 +134,7 @@ int64_t receipt_lock(const purchase& x) {
   hash.add(x.branch_id);
   hash.add(std::string_view{"", 1});
   hash.add(x.receipt_id);
-  return hash.value();
+  return mixed(hash);
 }
 
 std::vector<resolution> resolve(const std::vector<const purchase*>& purchases,

@@ -142,6 +142,53 @@ BOOST_AUTO_TEST_CASE(a_query_comes_back_as_it_was) {
     BOOST_TEST(same(*x.queries[i], *y.queries[i]));
 }
 
+// Nodes of the same version understand each other whatever their release: these
+// bytes do not change without a new `peer_version`.
+BOOST_AUTO_TEST_CASE(the_bytes_are_those_of_version_1) {
+  peer_query x;
+  x.timeout = 2500ms;
+  x.branches = {"b-0", "b-1"};
+  x.queries = {query(kind::product_days, "p"), query(kind::product_days, "p")};
+  BOOST_TEST(
+    to_json(x)
+    == R"({"v":1,"kind":"ask","patience_ms":2500,"questions":[{"what":")"
+       R"(product-days","from":20000,"to":20006,"previous_from":19993,)"
+       R"("previous_to":19999,"minute_max":615,"product":"p",)"
+       R"("by_revenue":true,"limit":10}],"branches":[["b-0",0],["b-1",0]]})");
+  peer_query after;
+  after.what = peer_query::kind::after;
+  after.timeout = 2s;
+  after.event_id.bytes[2] = 5;
+  after.branches = {"b-1", "b-2"};
+  BOOST_TEST(to_json(after)
+             == R"({"v":1,"kind":"after","patience_ms":2000,)"
+                R"("event":"00000500-0000-0000-0000-000000000000",)"
+                R"("branches":["b-1","b-2"]})");
+  peer_answer y;
+  y.applied = true;
+  y.parts["b-1"] = {errc::none, full_answer("b-1")};
+  y.parts["b-2"] = {errc::not_owner, nullptr};
+  BOOST_TEST(
+    to_json(y).front()
+    == R"({"v":1,"chunk":0,"applied":true,"parts":[{"branch":"b-1",)"
+       R"("as_of":1730000000123,"pending":7,"lag":42,"day":[1000,4,9,3,1,-2],)"
+       R"("previous":[900,3,8,2,2,2],"label":["Espresso","Drinks",99],)"
+       R"("days":[[20000,1000,4,9,3,1,-2],[20001,900,3,8,2,2,2]],)"
+       R"("hours":[[20000,1729999999000,5,1,2]],)"
+       R"("heat":[[0,1,2,3],[167,4,5,6]],)"
+       R"("products":[["p-0","Käse \"alt\"\n0","Theke",0,0,0],)"
+       R"(["p-1","Käse \"alt\"\n1","Theke",1,1,250],)"
+       R"(["p-2","Käse \"alt\"\n2","Theke",2,2,500]],"previous_products":[],)"
+       R"("product_days":[[20000,2,500]],)"
+       R"("customers":[["00000011-0000-0000-0000-000000000000",12,3400,)"
+       R"(1729000000000]]},{"branch":"b-2","error":"not-owner"}],"last":true})");
+  BOOST_TEST(peer_refusal(errc::overloaded)
+             == R"({"v":1,"error":"overloaded"})");
+  BOOST_TEST(to_json("n", {{"b", 5, uuid{}, from_ms(9), 1, nullptr}}).front()
+             == R"({"v":1,"node":"n","notes":[["b",5,)"
+                R"("00000000-0000-0000-0000-000000000000",9]]})");
+}
+
 BOOST_AUTO_TEST_CASE(a_query_for_every_branch_fits_one_message) {
   peer_query x;
   for (size_t i = 0; i < limits::branches_max; ++i) {
@@ -197,8 +244,8 @@ BOOST_AUTO_TEST_CASE(a_long_answer_is_cut_between_rows_and_put_together) {
   auto documents = to_json(x);
   BOOST_TEST(documents.size() > 3u);
   for (const auto& document : documents)
-    BOOST_TEST(document.size()
-               < limits::peer_chunk_bytes + limits::peer_chunk_bytes / 2);
+    BOOST_TEST(document.size() < limits::peer_message_part_bytes
+                                   + limits::peer_message_part_bytes / 2);
   peer_answer y;
   BOOST_TEST(read(documents, y) == "");
   for (const auto& [branch, part] : x.parts)
@@ -225,7 +272,7 @@ BOOST_AUTO_TEST_CASE(a_document_that_is_missing_or_comes_twice_voids_all) {
   BOOST_TEST(read(more, y) == "too many documents");
 }
 
-BOOST_AUTO_TEST_CASE(another_version_is_told_from_a_broken_document) {
+BOOST_AUTO_TEST_CASE(another_version_differs_from_a_broken_document) {
   BOOST_TEST(query_error(R"({"v":2,"kind":"ask"})") == peer_wrong_version);
   BOOST_TEST(answer_error(R"({"v":2,"chunk":0})") == peer_wrong_version);
   BOOST_TEST(query_error(R"({"kind":"ask"})") == "no version");
@@ -306,7 +353,7 @@ BOOST_AUTO_TEST_CASE(the_number_of_rows_and_documents_is_bounded) {
   peer_answer_reader reader;
   std::string wrong;
   size_t taken = 0;
-  while (wrong.empty() && taken < 2 * limits::peer_chunks_max) {
+  while (wrong.empty() && taken < 2 * limits::peer_message_parts_max) {
     auto text = R"({"v":1,"chunk":)" + std::to_string(taken)
                 + R"(,"parts":[{"branch":"b","product_days":[)" + rows
                 + R"(]}],"last":false})";
@@ -321,7 +368,7 @@ BOOST_AUTO_TEST_CASE(the_number_of_rows_and_documents_is_bounded) {
     wrong = empty.take(R"({"v":1,"chunk":)" + std::to_string(taken)
                        + R"(,"parts":[],"last":false})");
   BOOST_TEST(wrong == "too many documents");
-  BOOST_TEST(taken == limits::peer_chunks_max + 1);
+  BOOST_TEST(taken == limits::peer_message_parts_max + 1);
   BOOST_TEST(
     query_error(std::string(limits::peer_message_bytes_max, ' ') + "{}")
     == "too long");

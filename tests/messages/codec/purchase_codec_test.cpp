@@ -533,23 +533,6 @@ BOOST_AUTO_TEST_CASE(the_fingerprint_is_stable) {
   BOOST_TEST((print == sha256(input)));
 }
 
-BOOST_AUTO_TEST_CASE(sha256_is_that_of_the_standard) {
-  auto hex = [](const sha256_digest& x) {
-    std::string result;
-    for (auto byte : x) {
-      result += "0123456789abcdef"[byte >> 4];
-      result += "0123456789abcdef"[byte & 15];
-    }
-    return result;
-  };
-  BOOST_TEST(
-    hex(sha256("abc"))
-    == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  BOOST_TEST(
-    hex(sha256(""))
-    == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-}
-
 // -- hostile input ------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(a_flood_of_errors_is_bounded) {

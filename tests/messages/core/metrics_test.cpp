@@ -90,6 +90,29 @@ BOOST_AUTO_TEST_CASE(a_dropped_gauge_is_gone_and_its_reference_harmless) {
   BOOST_TEST(has_line(text, "g{branch=\"b\"} 2"));
 }
 
+BOOST_AUTO_TEST_CASE(the_memory_of_dropped_gauges_is_used_again) {
+  metrics_registry registry;
+  const auto* memory = &registry.get_gauge("g", "Gs.", "branch=\"0\"");
+  for (int i = 1; i < 100; ++i) {
+    auto last = metric_label("branch", std::to_string(i - 1));
+    registry.get_gauge("g", "Gs.", last).set(i);
+    registry.drop_gauge("g", last);
+    // Twice is as good as once.
+    registry.drop_gauge("g", last);
+    auto label = metric_label("branch", std::to_string(i));
+    auto& next = registry.get_gauge("g", "Gs.", label);
+    BOOST_TEST(&next == memory);
+    BOOST_TEST(next.value() == 0);
+  }
+  // One of two is free, and serves one.
+  registry.get_gauge("g", "Gs.", "branch=\"x\"");
+  registry.drop_gauge("g", "branch=\"99\"");
+  auto& a = registry.get_gauge("g", "Gs.", "branch=\"a\"");
+  auto& b = registry.get_gauge("g", "Gs.", "branch=\"b\"");
+  BOOST_TEST(&a == memory);
+  BOOST_TEST(&b != &a);
+}
+
 BOOST_AUTO_TEST_CASE(the_largest_value_of_a_gauge_is_found) {
   metrics_registry registry;
   BOOST_TEST(registry.largest("x") == 0);
