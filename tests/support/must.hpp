@@ -5,9 +5,16 @@
 #include <caf/expected.hpp>
 
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace tillstream::test {
+
+/// Why there is no value; empty if there is one.
+template <class T>
+std::string why(const caf::expected<T>& x) {
+  return x ? std::string{} : describe(x.error());
+}
 
 /// The value, or a failed test with the error's text.
 template <class T>
