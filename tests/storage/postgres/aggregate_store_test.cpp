@@ -5,6 +5,7 @@
 #include "messages/core/metrics.hpp"
 #include "storage/postgres/stores.hpp"
 #include "tests/support/made_up_events.hpp"
+#include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
 #include "tests/support/take_over.hpp"
 
@@ -28,6 +29,8 @@
 using namespace tillstream;
 using namespace std::chrono_literals;
 
+using test::why;
+
 namespace {
 
 const std::vector<std::string> all_branches{"branch-1", "branch-2", "branch-3"};
@@ -35,11 +38,6 @@ const std::vector<std::string> all_branches{"branch-1", "branch-2", "branch-3"};
 timestamp now_ms() {
   return std::chrono::time_point_cast<std::chrono::milliseconds>(
     std::chrono::system_clock::now());
-}
-
-template <class T>
-std::string why(const caf::expected<T>& x) {
-  return x ? std::string{} : describe(x.error());
 }
 
 /// Polls for half a minute. @returns whether `condition` came true.

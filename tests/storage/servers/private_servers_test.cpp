@@ -1,6 +1,7 @@
 #include "storage/servers/private_servers.hpp"
 
 #include "messages/core/error.hpp"
+#include "tests/support/must.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -25,6 +26,8 @@ using namespace std::chrono_literals;
 using storage::private_server_options;
 using storage::private_servers;
 
+using test::why;
+
 namespace {
 
 using servers_ptr = std::unique_ptr<private_servers>;
@@ -34,11 +37,6 @@ private_server_options options_for(const std::string& data_dir) {
   result.data_dir = data_dir;
   result.postgres_settings = {"shared_buffers = 32MB"};
   return result;
-}
-
-template <class T>
-std::string why(const caf::expected<T>& x) {
-  return x ? "" : describe(x.error());
 }
 
 servers_ptr must_start(private_server_options options) {

@@ -5,6 +5,7 @@
 #include "messages/model/chain.hpp"
 #include "storage/postgres/stores.hpp"
 #include "tests/support/made_up_events.hpp"
+#include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
 #include "tests/support/take_over.hpp"
 
@@ -22,6 +23,8 @@
 using namespace tillstream;
 using namespace std::chrono_literals;
 
+using test::why;
+
 namespace {
 
 timestamp now_ms() {
@@ -33,11 +36,6 @@ test::event_options options_now() {
   test::event_options result;
   result.now = now_ms() - 1min;
   return result;
-}
-
-template <class T>
-std::string why(const caf::expected<T>& x) {
-  return x ? std::string{} : describe(x.error());
 }
 
 template <class T>
