@@ -498,7 +498,7 @@ BOOST_AUTO_TEST_CASE(branches_behind_the_shared_reader_have_it_go_back) {
     for (size_t i = 0; i < 40; ++i)
       store(*to, branch_name(i), 1);
   auto from = source();
-  // Each has been told of two of its messages before.
+  // Each has got two of its messages before.
   for (size_t i = 0; i < 40; ++i) {
     open(*from, branch_name(i), 81);
     BOOST_REQUIRE(from->fetch(branch_name(i), 100));
