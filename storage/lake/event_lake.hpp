@@ -11,7 +11,7 @@
 
 namespace tillstream::storage {
 
-/// The append-only archive of raw events: zstd-compressed NDJSON,
+/// The lake, an append-only store of raw events: zstd-compressed NDJSON,
 /// `DIR/branch=<branch>/day=<YYYY-MM-DD>/<from>-<to>.ndjson.zst` with the
 /// branch's apply numbers, 12 digits each.
 class event_lake {

@@ -2,6 +2,7 @@
 
 #include "messages/core/error.hpp"
 #include "messages/core/limits.hpp"
+#include "messages/core/text.hpp"
 
 #include <fmt/format.h>
 
@@ -37,7 +38,7 @@ constexpr int pending_bytes_max = 512 << 20;
 constexpr size_t queue_max = 10'000;
 
 /// With so many of them our thread does not wait for more.
-constexpr size_t gathered_max = 256;
+constexpr size_t batch_max = 256;
 
 int64_t in_ms(milliseconds x) {
   return x.count();
@@ -57,24 +58,16 @@ caf::error nats_error(std::string_view what, natsStatus status) {
 
 std::vector<std::string> split_servers(std::string_view text) {
   std::vector<std::string> result;
-  while (!text.empty()) {
-    auto end = std::min(text.find(','), text.size());
-    auto part = text.substr(0, end);
-    while (part.starts_with(' '))
-      part.remove_prefix(1);
-    while (part.ends_with(' '))
-      part.remove_suffix(1);
-    if (!part.empty())
+  while (!text.empty())
+    if (auto part = trim(next_part(text, ',')); !part.empty())
       result.emplace_back(part);
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
   return result;
 }
 
 using options_ptr
   = std::unique_ptr<natsOptions, decltype(&natsOptions_Destroy)>;
 
-/// Runs setters until one fails.
+/// Runs all setters. @returns what the first that failed said.
 natsStatus set_all(natsOptions* options, const nats_settings& settings) {
   auto servers = split_servers(settings.url);
   std::vector<const char*> urls;
@@ -188,7 +181,7 @@ public:
     if (closed_)
       return;
     items_.push_back(std::move(msg));
-    if (!ready_ && (!more || items_.size() >= gathered_max)) {
+    if (!ready_ && (!more || items_.size() >= batch_max)) {
       ready_ = true;
       filled_.notify_one();
     }

@@ -17,9 +17,6 @@ using namespace jetstream;
 /// this bounds what was given up and might still be answered.
 constexpr size_t waiting_max = 16 * limits::publish_in_flight_max;
 
-/// Acknowledgements are handed over together: nobody is in a hurry for one.
-constexpr auto batch_window = std::chrono::milliseconds{2};
-
 class event_publisher_impl : public event_publisher {
 public:
   event_publisher_impl(const nats_settings& settings, broker_link_ptr link,
@@ -112,13 +109,13 @@ private:
 caf::expected<event_publisher_ptr>
 connect_publisher(const nats_settings& settings,
                   event_publisher::ack_handler on_ack) {
-  auto gathering = settings;
-  gathering.batch_window = batch_window;
-  auto link = broker_link::open(gathering);
+  auto batching = settings;
+  batching.batch_window = settings.receive_window;
+  auto link = broker_link::open(batching);
   if (!link)
     return link.error();
   return event_publisher_ptr{std::make_unique<event_publisher_impl>(
-    gathering, std::move(*link), std::move(on_ack))};
+    batching, std::move(*link), std::move(on_ack))};
 }
 
 } // namespace tillstream::storage

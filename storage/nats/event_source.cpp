@@ -24,9 +24,6 @@ using namespace std::chrono_literals;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-/// Messages that come one after the other are handed over together.
-constexpr auto receive_batch_window = 2ms;
-
 /// For the answer to each attempt to create a branch's consumer. A cluster puts
 /// it on any of the stream's servers, also on one that has just died and does
 /// not answer; the next attempt may be put on another. Together they take as
@@ -240,7 +237,7 @@ connect_source(const nats_settings& settings,
   if (!is_plain_name(settings.stream.name))
     return caf::make_error(errc::invalid, "not a stream name");
   auto batching = settings;
-  batching.batch_window = receive_batch_window;
+  batching.batch_window = settings.receive_window;
   auto link = broker_link::open(batching);
   if (!link)
     return link.error();

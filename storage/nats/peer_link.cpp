@@ -47,7 +47,7 @@ public:
   caf::expected<void>
   answer(const std::string& reply_to, std::string_view payload) override {
     if (!std::string_view{reply_to}.starts_with(inbox_prefix))
-      return caf::make_error(errc::invalid, "a question without an inbox");
+      return caf::make_error(errc::invalid, "a query without an inbox");
     return receiver_.link()->send(reply_to, {}, payload);
   }
 

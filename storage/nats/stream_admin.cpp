@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 using std::chrono::nanoseconds;
 
 /// Log events.
-constexpr const char* smaller_stream = "stream-smaller-than-asked";
+constexpr const char* smaller_stream = "stream.smaller_than_asked";
 
 /// How long the server recognises a `Nats-Msg-Id`: longer than any publish
 /// that is tried again without a new one.
@@ -27,7 +27,7 @@ constexpr auto duplicate_window = 2min;
 /// Below this a stream is no use: 64 MiB are some 60,000 events.
 constexpr int64_t bytes_floor = int64_t{64} << 20;
 
-/// Two nodes may create the stream at once; each looks again then.
+/// Two nodes may create the stream at once; each reads it again then.
 constexpr int attempts_max = 3;
 
 /// A stream's configuration: member to JSON value.
@@ -70,7 +70,7 @@ config desired_config(const stream_settings& settings) {
     {"max_bytes", std::to_string(settings.bytes_max)},
     {"num_replicas", std::to_string(settings.replicas)},
     {"duplicate_window", std::to_string(nanoseconds{duplicate_window}.count())},
-    // Costs nothing, and tells the server's age: 2.9 has it.
+    // Costs nothing, and shows the version of the server: 2.9 has it.
     {"allow_direct", "true"},
   };
   if (!settings.placement_cluster.empty() || !settings.placement_tags.empty())

@@ -14,15 +14,15 @@
 
 /// @file storage/ports/event_stream.hpp
 /// The broker's side of the event log: publishing, pulling, administering.
-/// Callbacks run on threads of the client library: they may do nothing but
-/// hand their argument to an actor.
+/// Callbacks run on threads of the implementation, without any lock of it held:
+/// they may do nothing but hand their argument to an actor.
 
 namespace tillstream::storage {
 
 /// Publishes asynchronously, many in flight.
 class event_publisher {
 public:
-  /// Acknowledgements, gathered.
+  /// Acknowledgements that came together.
   using ack_handler = std::function<void(std::vector<publish_ack>)>;
 
   /// After the destructor no callback runs any more.
@@ -47,8 +47,9 @@ using event_publisher_ptr = std::unique_ptr<event_publisher>;
 /// all messages before it, too. From
 /// `nats_settings::shared_reader_min` on they share one, which reads the whole
 /// stream: to find the next message of one branch among thousands a server
-/// walks over all the others', with its store locked. A branch that is behind
-/// the shared reader has it go back, or reads by itself until it is not.
+/// walks over all the others', with its store locked. For a branch that is
+/// behind it the shared reader rewinds, or the branch gets a consumer of its
+/// own until it has caught up.
 class event_source {
 public:
   using delivery_handler = std::function<void(std::vector<delivery>)>;
@@ -105,16 +106,19 @@ struct nats_settings {
   stream_settings stream;
   /// Open branches from which on they share a reader.
   size_t shared_reader_min = 64;
-  /// Messages that the shared reader goes back at most for branches that are
-  /// behind it; whoever is further behind reads by himself. It takes the server
-  /// and us about a second to read as many again.
+  /// Messages that the shared reader rewinds at most for branches that are
+  /// behind it; a branch further behind gets a consumer of its own. It takes
+  /// the server and us about a second to read as many again.
   uint64_t shared_rewind_max = 100'000;
   /// Subjects that a connection listens to beside its inbox.
   std::vector<std::string> listen_to;
   /// Whether a connection gets what it sends to a subject that it listens to.
   bool echo = true;
-  /// How long the first message after a pause waits for others, with which it
-  /// is handed over. A publisher and a source choose it themselves.
+  /// How long the first event or acknowledgement after a pause waits for
+  /// others, with which it is handed over.
+  std::chrono::milliseconds receive_window{2};
+  /// The same for any connection; publishers and sources set it to
+  /// `receive_window`.
   std::chrono::milliseconds batch_window{0};
 };
 

@@ -37,7 +37,7 @@ public:
   /// After the destructor no handler runs any more.
   virtual ~peer_link() = default;
 
-  /// Asks a node; what it answers comes with this token, each message of it.
+  /// Sends a query to a node; each message of its answer comes with this token.
   virtual caf::expected<void>
   ask(const std::string& node, uint64_t token, std::string_view payload) = 0;
 
@@ -46,7 +46,7 @@ public:
   virtual caf::expected<void>
   answer(const std::string& reply_to, std::string_view payload) = 0;
 
-  /// Tells all other nodes.
+  /// Sends to all other nodes.
   virtual caf::expected<void> tell_all(std::string_view payload) = 0;
 
   virtual bool connected() const = 0;

@@ -1,5 +1,6 @@
 #include "storage/ports/directory_store.hpp"
 
+#include "messages/core/hex.hpp"
 #include "messages/model/purchase.hpp"
 #include "storage/postgres/connection.hpp"
 #include "storage/postgres/stores.hpp"
@@ -121,10 +122,6 @@ constexpr const char* begin_snapshot
   = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 // -- rows ---------------------------------------------------------------------
-
-uint8_t hex_value(char c) {
-  return static_cast<uint8_t>(c <= '9' ? c - '0' : c - 'a' + 10);
-}
 
 sha256_digest read_digest(const pqxx::field& x) {
   auto text = as_text(x);

@@ -2,6 +2,7 @@
 
 #include "messages/core/error.hpp"
 #include "storage/nats/jetstream_api.hpp"
+#include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -12,6 +13,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <future>
 #include <map>
 #include <mutex>
 #include <string>
@@ -23,14 +25,11 @@ using namespace tillstream;
 using namespace tillstream::storage;
 using namespace std::chrono_literals;
 
+using test::why;
+
 namespace {
 
 constexpr auto timeout = 30s;
-
-template <class T>
-std::string why(const caf::expected<T>& x) {
-  return x ? "" : describe(x.error());
-}
 
 template <class T>
 bool fails_with(const caf::expected<T>& x, errc code) {
@@ -499,7 +498,7 @@ BOOST_AUTO_TEST_CASE(branches_behind_the_shared_reader_have_it_go_back) {
     for (size_t i = 0; i < 40; ++i)
       store(*to, branch_name(i), 1);
   auto from = source();
-  // Each has been told of two of its messages before.
+  // Each has got two of its messages before.
   for (size_t i = 0; i < 40; ++i) {
     open(*from, branch_name(i), 81);
     BOOST_REQUIRE(from->fetch(branch_name(i), 100));
@@ -790,6 +789,30 @@ BOOST_AUTO_TEST_CASE(a_scan_ends_where_the_stream_ended_at_its_start) {
   });
   BOOST_REQUIRE_MESSAGE(done, why(done));
   BOOST_CHECK_EQUAL(count, 10U);
+}
+
+BOOST_AUTO_TEST_CASE(a_slow_handler_holds_up_nobody_who_fetches_or_closes) {
+  std::atomic<bool> entered = false;
+  std::promise<void> release;
+  auto released = release.get_future().share();
+  auto source = connect_source(settings, [&, released](auto) {
+    entered = true;
+    released.wait();
+  });
+  BOOST_REQUIRE_MESSAGE(source, why(source));
+  open(**source, "b");
+  BOOST_REQUIRE((*source)->fetch("b", 1));
+  auto to = publisher();
+  store(*to, "b", 1);
+  BOOST_REQUIRE(eventually([&] { return entered.load(); }));
+  auto calls = std::async(std::launch::async, [&] {
+    auto fetched = (*source)->fetch("b", 1);
+    (*source)->close("b");
+    return fetched;
+  });
+  BOOST_TEST((calls.wait_for(5s) == std::future_status::ready));
+  release.set_value();
+  BOOST_TEST(static_cast<bool>(calls.get()));
 }
 
 BOOST_AUTO_TEST_CASE(nothing_is_called_after_the_end) {

@@ -1,3 +1,4 @@
+#include "tests/support/must.hpp"
 #include "tests/support/nats_cluster.hpp"
 
 #include "messages/core/error.hpp"
@@ -20,14 +21,11 @@ using namespace tillstream;
 using namespace tillstream::storage;
 using namespace std::chrono_literals;
 
+using test::why;
+
 namespace {
 
 constexpr auto timeout = 60s;
-
-template <class T>
-std::string why(const caf::expected<T>& x) {
-  return x ? "" : describe(x.error());
-}
 
 template <class F>
 bool eventually(F holds) {
