@@ -49,19 +49,6 @@ store_chain(const settings& node, const std::string& chain_file) {
 
 } // namespace
 
-storage::nats_settings nats_settings_of(const settings& node) {
-  storage::nats_settings result;
-  result.url = node.nats_url;
-  result.stream.replicas = node.stream_replicas;
-  result.stream.placement_cluster = node.stream_placement_cluster;
-  result.stream.placement_tags = split_list(node.stream_placement_tags);
-  result.stream.bytes_max = node.stream_bytes_max;
-  // At least the outbox's retention, so that what is still there can be read
-  // from either.
-  result.stream.age_max_days = node.retention_days + 1;
-  return result;
-}
-
 caf::expected<void>
 prepare_databases(const settings& node, const std::string& chain_file,
                   const std::function<void(const std::string&)>& progress) {

@@ -2,7 +2,6 @@
 
 #include "actors/node/settings.hpp"
 #include "storage/ports/directory_store.hpp"
-#include "storage/ports/event_stream.hpp"
 
 #include <caf/expected.hpp>
 
@@ -13,9 +12,6 @@
 /// What must be there before a node starts: schemas, chain, keys.
 
 namespace tillstream::commands {
-
-/// The node's settings as the broker's client needs them.
-storage::nats_settings nats_settings_of(const settings& node);
 
 /// Migrates both databases, attaches partitions, and writes the chain: from
 /// `chain_file` when given, else the default one where none is stored yet.

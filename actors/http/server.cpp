@@ -162,7 +162,15 @@ const std::string& http_core::date() {
 
 caf::expected<std::unique_ptr<http_server>>
 http_server::start(http_server_options options) {
-  assert(options.on_request != nullptr);
+  auto on_request = std::move(options.on_request);
+  auto result = bind(std::move(options));
+  if (result)
+    (*result)->serve(std::move(on_request));
+  return result;
+}
+
+caf::expected<std::unique_ptr<http_server>>
+http_server::bind(http_server_options options) {
   auto core = std::make_shared<http_core>(std::move(options));
   if (auto err = listen(core->acceptor, core->options))
     return err;
@@ -174,6 +182,11 @@ http_server::http_server(std::shared_ptr<http_core> core)
   auto where = core_->acceptor.local_endpoint();
   port_ = where.port();
   loopback_only_ = where.address().is_loopback();
+}
+
+void http_server::serve(std::function<void(http_exchange_ptr)> on_request) {
+  assert(on_request != nullptr && !thread_.joinable());
+  core_->options.on_request = std::move(on_request);
   net::co_spawn(core_->io, core_->accept(), net::detached);
   thread_ = std::thread{[core = core_.get()] { core->io.run(); }};
 }

@@ -1,6 +1,7 @@
 #include "actors/node/settings.hpp"
 
 #include "messages/core/error.hpp"
+#include "storage/ports/event_stream.hpp"
 
 #include <sstream>
 
@@ -44,6 +45,19 @@ std::string to_string(const node_roles& x) {
   add(x.intake, "intake");
   add(x.shards, "shards");
   add(x.query, "query");
+  return result;
+}
+
+storage::nats_settings nats_settings_of(const settings& x) {
+  storage::nats_settings result;
+  result.url = x.nats_url;
+  result.stream.replicas = x.stream_replicas;
+  result.stream.placement_cluster = x.stream_placement_cluster;
+  result.stream.placement_tags = split_list(x.stream_placement_tags);
+  result.stream.bytes_max = x.stream_bytes_max;
+  // At least the outbox's retention, so that what is still there can be read
+  // from either.
+  result.stream.age_max_days = x.retention_days + 1;
   return result;
 }
 

@@ -15,6 +15,10 @@
 
 namespace tillstream {
 
+namespace storage {
+struct nats_settings;
+}
+
 /// What a node does.
 struct node_roles {
   /// Takes purchases in, writes them, relays the outbox.
@@ -97,5 +101,8 @@ struct settings {
   /// Test hooks, e.g. `transaction-writer.batch=throw:1`.
   std::string fault_points;
 };
+
+/// The stream's settings, as the broker's client needs them.
+storage::nats_settings nats_settings_of(const settings& x);
 
 } // namespace tillstream

@@ -137,6 +137,15 @@ event_lake::event_lake(std::string directory)
   // nop
 }
 
+caf::expected<void> event_lake::prepare() {
+  auto failed = make_directories(directory_);
+  if (failed == 0 && access(directory_.c_str(), W_OK | X_OK) != 0)
+    failed = errno;
+  if (failed != 0)
+    return system_error(fmt::format("cannot write to {}", directory_), failed);
+  return caf::unit;
+}
+
 caf::expected<std::string>
 event_lake::write(std::string_view branch_id, calendar_day day, int64_t from_no,
                   int64_t to_no, const std::vector<std::string>& events) {

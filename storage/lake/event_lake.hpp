@@ -19,6 +19,10 @@ public:
   /// @param directory Created when missing.
   explicit event_lake(std::string directory);
 
+  /// Creates the directory. @returns `errc::unavailable` with the system's
+  /// reason when it cannot be created or written to.
+  caf::expected<void> prepare();
+
   /// Writes one file: to a temporary name, flushed to disk, then renamed and
   /// the directory flushed. The same arguments give the same bytes, so writing
   /// again replaces a file by itself.

@@ -131,6 +131,47 @@ BOOST_AUTO_TEST_CASE(wrong_words_are_exit_code_2_and_say_why) {
   BOOST_TEST(run_command({"serve", "--help"}).code == 0);
 }
 
+/// Each waits for nothing: it ends well within the time that it is given.
+BOOST_AUTO_TEST_CASE(a_start_that_fails_says_why_and_ends_with_code_1) {
+  temporary_directory directory;
+  auto dir = directory.path() + "/data";
+  auto file = directory.path() + "/file";
+  std::ofstream{file} << "not a directory";
+  auto program = running_program::up(dir);
+  struct attempt {
+    std::string flag;
+    std::string value;
+    std::string reason;
+  };
+  for (const auto& x : {
+         attempt{"web-dir", "/nonexistent", "/nonexistent"},
+         attempt{"port", std::to_string(program->port()), "cannot listen on"},
+         attempt{"listen", "nowhere", "nowhere"},
+         attempt{"fault-points", "nonsense", "nonsense"},
+         attempt{"lake-dir", file, file},
+         attempt{"lake-dir", "/proc/lake", "/proc/lake"},
+         attempt{"oltp-dsn", "host=127.0.0.1 port=1", "127.0.0.1"},
+         attempt{"analytics-dsn", "host=127.0.0.1 port=1", "127.0.0.1"},
+         attempt{"analytics-dsn", program->where().oltp_dsn, "not safe to use"},
+       }) {
+    std::vector<std::string> words{"serve", "--data-dir", dir};
+    if (x.flag != "port")
+      words.insert(words.end(), {"--port", "0"});
+    words.insert(words.end(), {"--" + x.flag, x.value});
+    auto got = run_command(words, 15s);
+    BOOST_TEST_CONTEXT(x.flag << " " << x.value << "\n"
+                              << got.output << got.errors) {
+      BOOST_TEST(got.code == 1);
+      BOOST_TEST(got.errors.find("tillstream: ") != std::string::npos);
+      BOOST_TEST(got.errors.find(x.reason) != std::string::npos);
+      BOOST_TEST(got.output.find("ready") == std::string::npos);
+    }
+  }
+  auto nodes = run_command({"nodes", "--data-dir", dir});
+  BOOST_TEST(nodes.code == 0, nodes.errors);
+  BOOST_TEST(program->post("branch-1", sale{}.body()).status == 201);
+}
+
 BOOST_AUTO_TEST_CASE(the_curl_line_of_up_records_a_first_sale) {
   temporary_directory directory;
   auto program = running_program::up(directory.path() + "/data");

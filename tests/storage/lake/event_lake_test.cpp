@@ -145,6 +145,20 @@ BOOST_AUTO_TEST_CASE(a_full_disk_leaves_the_old_file_and_nothing_else) {
   BOOST_CHECK_EQUAL(files_below(dir.path()), 1U);
 }
 
+BOOST_AUTO_TEST_CASE(a_lake_that_cannot_be_written_to_is_known_beforehand) {
+  test::temporary_directory dir;
+  BOOST_CHECK(event_lake{dir.file("not/yet/there")}.prepare());
+  BOOST_CHECK(std::filesystem::is_directory(dir.file("not/yet/there")));
+  std::ofstream{dir.file("file")} << "not a directory";
+  for (const auto& path :
+       {dir.file("file"), dir.file("file/below"), std::string{"/proc/lake"}}) {
+    auto prepared = event_lake{path}.prepare();
+    BOOST_REQUIRE(!prepared);
+    BOOST_CHECK(prepared.error() == errc::unavailable);
+    BOOST_CHECK(describe(prepared.error()).find(path) != std::string::npos);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_directory_that_cannot_be_made_is_an_error) {
   test::temporary_directory dir;
   std::ofstream{dir.file("branch=branch-1")} << "in the way";

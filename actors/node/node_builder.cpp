@@ -1,0 +1,456 @@
+#include "actors/node/node_builder.hpp"
+
+#include "actors/aggregation/aggregate_reader.hpp"
+#include "actors/aggregation/aggregate_writer.hpp"
+#include "actors/aggregation/shard_manager.hpp"
+#include "actors/aggregation/stream_consumer.hpp"
+#include "actors/cluster/ownership.hpp"
+#include "actors/cluster/ownership_view.hpp"
+#include "actors/cluster/peers.hpp"
+#include "actors/directory/refresher.hpp"
+#include "actors/gateway/gateway.hpp"
+#include "actors/intake/admission.hpp"
+#include "actors/intake/purchase_reader.hpp"
+#include "actors/intake/transaction_writer.hpp"
+#include "actors/outbox/relay.hpp"
+#include "actors/query/fallback_reader.hpp"
+#include "actors/query/live_feed.hpp"
+#include "actors/query/query.hpp"
+#include "actors/runtime/supervisor.hpp"
+#include "actors/upkeep/janitor.hpp"
+#include "actors/upkeep/lake_archiver.hpp"
+#include "actors/upkeep/retention.hpp"
+#include "storage/ports/peer_link.hpp"
+#include "storage/postgres/migrations.hpp"
+#include "storage/postgres/stores.hpp"
+
+#include <caf/send.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace tillstream {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Between two rounds of publishing while sales come one after the other; the
+/// shards' batch window is as long, so that fewer rounds delay nobody.
+constexpr auto publish_batch_window = 12ms;
+
+/// For branches whose events come at the same moment, into one commit.
+constexpr auto commit_batch_window = 1ms;
+
+/// From one small commit of purchases to the next.
+constexpr auto writer_rest = 10ms;
+
+/// Purchases in flight from which on the branches are dealt out to all
+/// writers. Two that have little to do write twice as many transactions, each
+/// half as large: dearer for everybody (benchmarks/LOG.md).
+constexpr size_t spread_min = 96;
+
+/// When an actor ends: who asks before who answers.
+enum class stage : size_t { edge, queries, work, storage };
+constexpr size_t stages = 4;
+
+strings_ptr branch_ids(const tillstream::chain& chain) {
+  std::vector<std::string> result;
+  for (const auto& where : chain.branches)
+    result.push_back(where.id);
+  return std::make_shared<const std::vector<std::string>>(std::move(result));
+}
+
+supervisor_options supervised(const char* name, size_t children) {
+  supervisor_options result;
+  result.name = name;
+  result.children = children;
+  return result;
+}
+
+/// Where SHARD MANAGER is found by those who were there before it.
+class shards_slot {
+public:
+  void set(shard_manager_actor x) {
+    std::lock_guard guard{mutex_};
+    handle_ = std::move(x);
+  }
+
+  /// Tells whoever is there of what was committed.
+  void tell(const commit_notices_ptr& notices) const {
+    std::unique_lock guard{mutex_};
+    auto whom = handle_;
+    guard.unlock();
+    if (whom)
+      caf::anon_send(whom, atom::committed_v, notices);
+  }
+
+private:
+  mutable std::mutex mutex_;
+  shard_manager_actor handle_;
+};
+
+stream_consumer_actor
+start_consumer(caf::actor_system& sys, const storage::nats_settings& broker,
+               shard_manager_actor owner) {
+  stream_consumer_options options;
+  options.shards = std::move(owner);
+  options.connect
+    = [broker](storage::event_source::delivery_handler on_delivery)
+    -> caf::expected<storage::event_source_ptr> {
+    if (auto stream = storage::ensure_stream(broker); !stream)
+      return stream.error();
+    return storage::connect_source(broker, std::move(on_delivery));
+  };
+  return spawn_supervisor<stream_consumer_actor>(
+    sys, supervised("stream-consumer", 1),
+    [options](caf::local_actor* parent) -> stream_consumer_actor {
+      return parent->spawn<caf::detached>(stream_consumer, options);
+    });
+}
+
+/// Spawns everybody, receivers before senders.
+class node_builder {
+public:
+  node_builder(caf::actor_system& sys, const node_resources& from)
+    : sys_(sys),
+      from_(from),
+      how_(from.how) {
+    all_.stages.resize(stages);
+  }
+
+  node_actors spawn() {
+    spawn_relay();
+    spawn_purchase_readers();
+    if (how_.roles.shards || how_.roles.query)
+      spawn_aggregate_reader();
+    if (how_.roles.shards)
+      spawn_shards();
+    spawn_ownership();
+    spawn_peers();
+    if (how_.roles.query)
+      spawn_query();
+    if (how_.roles.intake)
+      spawn_intake();
+    spawn_directory();
+    spawn_janitor();
+    if (from_.lake)
+      spawn_archiver();
+    spawn_gateway();
+    return std::move(all_);
+  }
+
+private:
+  template <class Handle>
+  void ends_in(stage when, const char* name, const Handle& handle) {
+    all_.stages[static_cast<size_t>(when)].emplace_back(name, handle);
+  }
+
+  /// Spawns on threads of their own: what blocks.
+  template <class Handle, class Function, class Options>
+  Handle detached(stage when, const char* name, Function function,
+                  Options options, size_t children = 1) {
+    auto result = spawn_supervisor<Handle>(
+      sys_, supervised(name, children),
+      [function, options](caf::local_actor* parent) -> Handle {
+        return parent->spawn<caf::detached>(function, options);
+      });
+    ends_in(when, name, result);
+    return result;
+  }
+
+  /// Spawns on the scheduler: what never blocks.
+  template <class Handle, class Function, class Options>
+  Handle cooperative(stage when, const char* name, Function function,
+                     Options options) {
+    auto result = spawn_supervisor<Handle>(
+      sys_, supervised(name, 1),
+      [function, options](caf::local_actor* parent) -> Handle {
+        return parent->spawn(function, options);
+      });
+    ends_in(when, name, result);
+    return result;
+  }
+
+  void spawn_relay() {
+    outbox_relay_options options;
+    options.open_store
+      = [dsn = how_.oltp_dsn] { return storage::open_outbox_store(dsn); };
+    options.connect
+      = [broker = from_.broker](storage::event_publisher::ack_handler on_ack)
+      -> caf::expected<storage::event_publisher_ptr> {
+      // A broker that lost its disk has no stream any more.
+      if (auto stream = storage::ensure_stream(broker); !stream)
+        return stream.error();
+      return storage::connect_publisher(broker, std::move(on_ack));
+    };
+    options.batch_window = publish_batch_window;
+    options.on_found
+      = [shards = shards_slot_](const commit_notices_ptr& notices) {
+          shards->tell(notices);
+        };
+    all_.relay = detached<outbox_relay_actor>(stage::storage, "outbox-relay",
+                                              outbox_relay, options);
+  }
+
+  void spawn_purchase_readers() {
+    purchase_reader_options options;
+    options.open_reader
+      = [dsn = how_.oltp_dsn] { return storage::open_purchase_reader(dsn); };
+    options.open_outbox
+      = [dsn = how_.oltp_dsn] { return storage::open_outbox_store(dsn); };
+    readers_.purchases
+      = detached<purchase_reader_actor>(stage::storage, "purchase-reader",
+                                        purchase_reader, options, how_.readers);
+    // The backlog has a reader of its own: after a start it is long, and no
+    // till waits behind it. Only one, as a session that reads a page of the
+    // server's memory for the first time takes longer to get at it than to
+    // read it.
+    if (how_.roles.shards || how_.roles.query)
+      readers_.backlog = detached<purchase_reader_actor>(
+        stage::storage, "backlog-reader", purchase_reader, options);
+  }
+
+  void spawn_aggregate_reader() {
+    aggregate_reader_options options;
+    options.open_store = [dsn = how_.analytics_dsn] {
+      return storage::open_aggregate_store(dsn);
+    };
+    if (!how_.analytics_replica_dsn.empty())
+      options.open_replica = [dsn = how_.analytics_replica_dsn] {
+        return storage::open_aggregate_store(dsn);
+      };
+    readers_.aggregates = detached<aggregate_reader_actor>(
+      stage::storage, "aggregate-reader", aggregate_reader, options,
+      how_.readers);
+  }
+
+  void spawn_shards() {
+    aggregate_writer_options writing;
+    writing.open_store = [dsn = how_.analytics_dsn] {
+      return storage::open_aggregate_store(dsn);
+    };
+    writing.batch_window = commit_batch_window;
+    for (size_t i = 0; i < how_.aggregate_writers; ++i)
+      aggregate_writers_.push_back(detached<aggregate_writer_actor>(
+        stage::storage, "aggregate-writer", aggregate_writer, writing));
+    shard_manager_options options;
+    options.lease = lease_;
+    options.view = from_.directory;
+    options.writers = std::make_shared<writer_pool>(aggregate_writers_);
+    options.reader = readers_.aggregates;
+    options.purchases = readers_.backlog;
+    options.relay = all_.relay;
+    options.start_consumer
+      = [sys = &sys_, broker = from_.broker](shard_manager_actor owner) {
+          return start_consumer(*sys, broker, std::move(owner));
+        };
+    shards_ = sys_.spawn(tillstream::shards, std::move(options));
+    ends_in(stage::work, "shards", shards_);
+    shards_slot_->set(shards_);
+  }
+
+  /// No supervisor: a new one would not know which branches are being handed
+  /// over, and what SHARD MANAGER was told.
+  void spawn_ownership() {
+    ownership_options options;
+    options.who.name = from_.name;
+    options.who.process = uuid_source{}.v4();
+    options.who.roles = to_string(how_.roles);
+    options.who.version = TILLSTREAM_VERSION;
+    options.lease = std::chrono::milliseconds{how_.node_lease_ms};
+    options.open_store = [dsn = how_.analytics_dsn] {
+      return storage::open_ownership_store(dsn);
+    };
+    options.shards = shards_;
+    options.own_lease = lease_;
+    options.view = owners_;
+    options.leave_max = shutdown_share(how_);
+    all_.ownership = sys_.spawn<caf::detached>(tillstream::ownership_keeper,
+                                               std::move(options));
+    ends_in(stage::work, "ownership", all_.ownership);
+    caf::anon_send(all_.ownership, atom::update_v,
+                   branch_ids(*from_.directory->get()->chain()));
+  }
+
+  void spawn_peers() {
+    peers_options options;
+    options.node = from_.name;
+    options.shards = shards_;
+    options.connect = [broker = from_.broker, node = from_.name](
+                        storage::peer_link::message_handler on_message) {
+      return storage::connect_peers(broker, node, std::move(on_message));
+    };
+    peers_
+      = detached<peers_actor>(stage::work, "peers", tillstream::peers, options);
+  }
+
+  void spawn_query() {
+    fallback_reader_options reading;
+    reading.reader = readers_.aggregates;
+    reading.purchases = readers_.backlog;
+    reading.view = from_.directory;
+    auto tables = cooperative<fallback_reader_actor>(
+      stage::work, "fallback-reader", fallback_reader, reading);
+    query_options options;
+    options.node = from_.name;
+    options.peers = peers_;
+    options.tables = tables;
+    options.owners = owners_;
+    options.view = from_.directory;
+    options.shards = shards_;
+    options.reader = readers_.aggregates;
+    query_ = cooperative<query_actor>(stage::queries, "query",
+                                      tillstream::query, options);
+    live_feed_options feeding;
+    feeding.query = query_;
+    feeding.view = from_.directory;
+    live_ = cooperative<live_feed_actor>(stage::edge, "live-feed", live_feed,
+                                         feeding);
+  }
+
+  void spawn_intake() {
+    transaction_writer_options writing;
+    writing.batch_max = how_.write_batch_max;
+    writing.rest = writer_rest;
+    writing.open_store = [dsn = how_.oltp_dsn, view = from_.directory] {
+      return storage::open_purchase_store(dsn, [view] {
+        auto now = view->get();
+        return storage::reference_data{now->chain(), now->products()};
+      });
+    };
+    writing.on_committed = [relay = all_.relay, shards = shards_,
+                            peers = peers_](const commit_notices_ptr& notices) {
+      // SHARD MANAGER first: an event must be known as pending before it
+      // can arrive, here and elsewhere, and before the till has its answer.
+      if (shards)
+        caf::anon_send(shards, atom::committed_v, notices);
+      caf::anon_send(peers, atom::committed_v, notices);
+      caf::anon_send(relay, atom::committed_v, notices);
+    };
+    admission_options options;
+    for (size_t i = 0; i < how_.writers; ++i) {
+      writing.arriving = std::make_shared<arrivals>();
+      auto writer = detached<transaction_writer_actor>(
+        stage::work, "transaction-writer", transaction_writer, writing);
+      options.writers.push_back({writer, writing.arriving});
+    }
+    options.in_flight_max = how_.purchases_in_flight_max;
+    options.spread_min = spread_min;
+    all_.admission = cooperative<admission_actor>(
+      stage::queries, "request-intake", admission, options);
+  }
+
+  void spawn_directory() {
+    directory_refresher_options options;
+    options.view = from_.directory;
+    options.open_store
+      = [dsn = how_.oltp_dsn] { return storage::open_directory_store(dsn); };
+    options.on_change = [ownership = all_.ownership](const directory& now) {
+      caf::anon_send(ownership, atom::update_v, branch_ids(*now.chain()));
+    };
+    directory_ = detached<directory_actor>(stage::edge, "directory",
+                                           directory_refresher, options);
+  }
+
+  void spawn_janitor() {
+    retention_options rules;
+    rules.open_aggregates = [dsn = how_.analytics_dsn] {
+      return storage::open_aggregate_store(dsn);
+    };
+    rules.maintain_partitions
+      = [oltp = how_.oltp_dsn, analytics = how_.analytics_dsn,
+         days = how_.retention_days](const std::string& schema) {
+          return storage::maintain_partitions(
+            schema == "oltp" ? oltp : analytics, schema, days);
+        };
+    janitor_options options;
+    options.maintain = [rules](const std::string& schema) {
+      return apply_retention(rules, schema);
+    };
+    detached<janitor_actor>(stage::edge, "janitor", janitor, options);
+  }
+
+  void spawn_archiver() {
+    lake_archiver_options options;
+    options.open_plan = [dsn = how_.analytics_dsn] {
+      return storage::open_lake_plan_store(dsn);
+    };
+    options.open_outbox
+      = [dsn = how_.oltp_dsn] { return storage::open_outbox_store(dsn); };
+    options.age_max = std::chrono::seconds{how_.lake_age_s};
+    // A longer interval would make every event wait longer.
+    options.interval
+      = std::min<caf::timespan>(options.interval, options.age_max);
+    options.write
+      = [lake = from_.lake](const std::string& branch_id, calendar_day day,
+                            int64_t from_no, int64_t to_no,
+                            const std::vector<std::string>& events) {
+          return lake->write(branch_id, day, from_no, to_no, events);
+        };
+    detached<lake_archiver_actor>(stage::edge, "lake-archiver", lake_archiver,
+                                  options);
+  }
+
+  void spawn_gateway() {
+    gateway_options options;
+    options.directory = from_.directory;
+    options.intake = all_.admission;
+    options.reader = readers_.purchases;
+    options.query = query_;
+    options.live = live_;
+    options.keeper = directory_;
+    options.loopback_only = from_.server->loopback_only();
+    options.rate_limit = how_.rate_limit;
+    options.page = from_.page;
+    options.parts
+      = {part_of("directory", directory_), part_of("outbox-relay", all_.relay),
+         part_of("ownership", all_.ownership)};
+    if (all_.admission)
+      options.parts.push_back(part_of("request-intake", all_.admission));
+    if (shards_)
+      options.parts.push_back(part_of("shards", shards_));
+    for (size_t i = 0; i < aggregate_writers_.size(); ++i)
+      options.parts.push_back(
+        part_of("aggregate-writer" + (i > 0 ? fmt::format("-{}", i + 1) : ""),
+                aggregate_writers_[i]));
+    all_.gateway
+      = cooperative<gateway_actor>(stage::edge, "gateway", gateway, options);
+  }
+
+  caf::actor_system& sys_;
+  const node_resources& from_;
+  const settings& how_;
+  std::shared_ptr<shards_slot> shards_slot_ = std::make_shared<shards_slot>();
+  node_lease_ptr lease_ = std::make_shared<node_lease>();
+  ownership_view_ptr owners_ = std::make_shared<ownership_view>();
+  struct {
+    purchase_reader_actor purchases;
+    purchase_reader_actor backlog;
+    aggregate_reader_actor aggregates;
+  } readers_;
+  std::vector<aggregate_writer_actor> aggregate_writers_;
+  shard_manager_actor shards_;
+  peers_actor peers_;
+  query_actor query_;
+  live_feed_actor live_;
+  directory_actor directory_;
+  node_actors all_;
+};
+
+} // namespace
+
+std::chrono::milliseconds shutdown_share(const settings& how) {
+  return std::chrono::milliseconds{how.shutdown_grace_s * 1000} / 4;
+}
+
+node_actors spawn_node(caf::actor_system& sys, const node_resources& from) {
+  return node_builder{sys, from}.spawn();
+}
+
+} // namespace tillstream
