@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# A chain on several nodes, and what becomes of it when nodes die, freeze and
-# join. Everything runs on this machine, on free ports of the loopback, under
+# A chain on several nodes, while nodes die, freeze and join. Everything runs on this machine, on free ports of the loopback, under
 # one directory that is removed at the end:
 #
 #   tills ──> haproxy ──> three nodes, later four ──> PostgreSQL
@@ -9,7 +8,7 @@
 #   deploy/cluster-demo.sh [--rate N] [--seconds N] [--keep]
 #
 #   --rate     purchases a second that the simulator tries (default 200)
-#   --seconds  length of each act (default 15; a dead node is noticed after 6)
+#   --seconds  length of each phase (default 15; a dead node is noticed after 6)
 #   --keep     leave the directory, with all logs, where it is
 #
 # Ends with `tillstream verify`: exit code 0 only if not a single sale is
@@ -20,12 +19,12 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 cd -- "$root"
 
 rate=200
-act=15
+phase=15
 keep=false
 while [ "$#" -gt 0 ]; do
   case "$1" in
     --rate) rate=$2 && shift 2 ;;
-    --seconds) act=$2 && shift 2 ;;
+    --seconds) phase=$2 && shift 2 ;;
     --keep) keep=true && shift ;;
     -h | --help) sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
     *) printf 'error: what is %s? --help\n' "$1" >&2 && exit 2 ;;
@@ -53,8 +52,8 @@ signal() {
   [ -n "${pids[$2]:-}" ] && kill "-$1" "${pids[$2]}" 2> /dev/null || true
 }
 
-# kill -9, and no word of the shell about it.
-murder() {
+# kill -9, without the shell's message.
+kill_hard() {
   signal KILL "$1"
   wait "${pids[$1]}" 2> /dev/null || true
 }
@@ -274,7 +273,7 @@ row() {
   printf '  %-6s %-7s %7s %9s %8s %8s  %s\n' "$@"
 }
 
-# Who owns what, sold and applied a second, and how far behind.
+# Branches owned, sales and applies a second, lag.
 show() {
   local name
   read_owners
@@ -293,7 +292,7 @@ watch_for() {
   done
 }
 
-# -- the play ------------------------------------------------------------------
+# -- the phases ----------------------------------------------------------------
 
 say "Looking for what the demonstration needs"
 deploy/install-deps.sh --run --demo
@@ -327,28 +326,28 @@ say "Tills sell through the balancer: $rate purchases a second"
   --url "http://127.0.0.1:${ports[http]}" --rate "$rate" --tills 16 --for 2h \
   > "$dir/simulator.log" 2>&1 &
 pids[simulator]=$!
-watch_for "$act" "three nodes"
+watch_for "$phase" "three nodes"
 
 say "kill -9 of node1: its branches find new owners"
-murder node1
-watch_for "$act" "node1 is dead"
+kill_hard node1
+watch_for "$phase" "node1 is dead"
 
-say "node2 freezes (SIGSTOP): it is taken for dead"
+say "node2 freezes (SIGSTOP): it is declared dead"
 signal STOP node2
 state[node2]=frozen
-watch_for "$act" "node2 is frozen"
+watch_for "$phase" "node2 is frozen"
 
-say "node4 joins, and node2 wakes up: it must not write what is not its own"
+say "node4 joins, and node2 wakes up: it must not write to branches that it lost"
 start_node node4
 signal CONT node2
 unset 'state[node2]'
-watch_for "$act" "node4 has joined, node2 is back"
+watch_for "$phase" "node4 has joined, node2 is back"
 
 say "A nats-server dies: two of three are enough"
-murder nats1
-watch_for $((2 * act)) "one nats-server is dead"
+kill_hard nats1
+watch_for $((2 * phase)) "one nats-server is dead"
 
-say "The tills close"
+say "The tills stop"
 alive simulator || die "the simulator gave up: $(tail -n 5 "$dir/simulator.log")"
 signal INT simulator
 wait "${pids[simulator]}" || true
