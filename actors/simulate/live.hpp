@@ -103,7 +103,7 @@ private:
 
   std::unique_ptr<shoppers> shoppers_;
   timestamp now_;
-  /// Where the history has come to; `now_` or later: it is told.
+  /// Where the history has come to; `now_` or later: it is over.
   timestamp clock_;
 };
 
