@@ -9,7 +9,7 @@
 
 namespace tillstream::commands {
 
-/// `DIR/endpoints.json`: what `up` tells other programs (CONTRACT,
+/// `DIR/endpoints.json`: what `up` lets other programs know (CONTRACT,
 /// 'Operating'). Mode 0600, as it holds keys and passwords.
 struct endpoints {
   std::string http;

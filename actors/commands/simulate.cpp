@@ -92,7 +92,7 @@ private:
   std::vector<sha256_digest> digests_;
 };
 
-/// Sets the flag when a signal comes, until told that there is no need.
+/// Sets the flag when a signal comes, until it is destroyed.
 class stopper {
 public:
   stopper()

@@ -116,7 +116,7 @@ public:
     // nop
   }
 
-  /// Plays the source to its end, or until it is told to stop.
+  /// Plays the source to its end, or until it is to stop.
   void run() {
     start_ = steady_clock::now();
     std::vector<std::thread> tills;
