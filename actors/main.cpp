@@ -28,7 +28,7 @@ int overview(std::ostream& out, int code) {
     name.resize(10, ' ');
     out << "  " << name << x.summary << "\n";
   }
-  out << "\n`tillstream COMMAND --help` tells a command's flags and all "
+  out << "\n`tillstream COMMAND --help` shows a command's flags and all "
          "settings.\nExit codes: 0 done, 1 failed, 2 wrong usage.\n";
   return code;
 }

@@ -80,7 +80,8 @@ build_packages() {
 }
 
 test_packages() {
-  printf '%s\n' jq libbenchmark-dev procps python3 zstd chromium fonts-inter
+  printf '%s\n' jq libbenchmark-dev procps python3 universal-ctags zstd \
+    chromium fonts-inter
   # Where Node.js came another way, its package would not fit beside it.
   command -v node > /dev/null || printf '%s\n' nodejs
   command -v npm > /dev/null || printf '%s\n' npm

@@ -16,15 +16,12 @@ namespace {
 
 namespace po = boost::program_options;
 
-/// Products of one import: a shop has thousands, a chain tens of thousands.
+/// Products of one import: a branch has thousands, a chain tens of thousands.
 constexpr size_t catalog_products_max = 1'000'000;
 
 command_options catalog_options() {
   command_options result{"catalog import FILE.csv"};
   auto add = result.flags.add_options();
-  add("config", po::value<std::string>(), "settings file");
-  add("data-dir", po::value<std::string>(),
-      "the servers of the `up` that runs there");
   add("action", po::value<std::string>(), "import");
   add("file", po::value<std::string>(),
       "CSV with the header product_id,name,category");
@@ -80,10 +77,6 @@ int catalog(const parsed_command& command) {
   auto node_settings = command.node;
   locate_servers(command, node_settings);
   auto store = storage::open_directory_store(node_settings.oltp_dsn);
-  auto report = [](const caf::error& err) {
-    std::cerr << "tillstream: " << describe(err) << std::endl;
-    return failed;
-  };
   if (!store)
     return report(store.error());
   auto imported = (*store)->import_catalog(products);

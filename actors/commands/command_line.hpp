@@ -2,6 +2,8 @@
 
 #include "actors/node/settings.hpp"
 
+#include <caf/error.hpp>
+
 #include <boost/program_options/options_description.hpp>
 #include <boost/program_options/positional_options.hpp>
 #include <boost/program_options/variables_map.hpp>
@@ -28,9 +30,10 @@ public:
 
 /// One command's own flags, beside the settings that all share.
 struct command_options {
-  explicit command_options(const std::string& caption) : flags(caption) {
-    // nop
-  }
+  /// Begins with `--config` and `--data-dir`, which all commands have.
+  explicit command_options(const std::string& caption,
+                           const char* data_dir_help
+                           = "the servers of the `up` that runs there");
 
   boost::program_options::options_description flags;
   boost::program_options::positional_options_description positional;
@@ -41,18 +44,22 @@ struct parsed_command {
   boost::program_options::variables_map values;
   settings node;
 
-  bool has(const std::string& name) const {
-    return values.count(name) > 0 && !values[name].defaulted();
-  }
-
   template <class T>
   T get(const std::string& name) const {
     return values[name].as<T>();
   }
+
+  /// @returns the flag's text, or an empty string when it was not given.
+  std::string text(const std::string& name) const {
+    return values.count(name) > 0 ? get<std::string>(name) : std::string{};
+  }
 };
 
-/// Flags that set `settings`; `--help` shows them with their variables.
+/// One flag for each entry of `setting_table`, with its default and bounds.
 boost::program_options::options_description settings_flags();
+
+/// Prints why a command failed. @returns its exit code.
+int report(const caf::error& err);
 
 /// Understands `words` (without program and command).
 /// @throws usage_error

@@ -9,7 +9,7 @@
 
 namespace tillstream::commands {
 
-/// `DIR/endpoints.json`: what `up` tells other programs (CONTRACT,
+/// `DIR/endpoints.json`: what `up` lets other programs know (CONTRACT,
 /// 'Operating'). Mode 0600, as it holds keys and passwords.
 struct endpoints {
   std::string http;
@@ -27,8 +27,7 @@ struct endpoints {
 caf::expected<endpoints> read_endpoints(const std::string& dir);
 
 /// Replaces the file as a whole.
-caf::expected<void> write_endpoints(const std::string& dir,
-                                    const endpoints& x);
+caf::expected<void> write_endpoints(const std::string& dir, const endpoints& x);
 
 /// Fills the addresses of `node` that nothing else set from the `up` under
 /// `--data-dir`, or under the default directory when no address is set at all.

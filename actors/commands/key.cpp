@@ -18,9 +18,6 @@ namespace po = boost::program_options;
 command_options key_options() {
   command_options result{"key create | list | revoke ID | link [ID]"};
   auto add = result.flags.add_options();
-  add("config", po::value<std::string>(), "settings file");
-  add("data-dir", po::value<std::string>(),
-      "the servers of the `up` that runs there");
   add("role", po::value<std::string>(), "create: till, owner, operator");
   add("branch", po::value<std::string>()->default_value(""),
       "create: the till's branch");
@@ -33,11 +30,6 @@ command_options key_options() {
   result.positional.add("action", 1);
   result.positional.add("key-id", 1);
   return result;
-}
-
-int report(const caf::error& err) {
-  std::cerr << "tillstream: " << describe(err) << std::endl;
-  return failed;
 }
 
 int create(const parsed_command& command, storage::directory_store& store) {

@@ -15,9 +15,6 @@ namespace po = boost::program_options;
 command_options migrate_options() {
   command_options result{"migrate"};
   auto add = result.flags.add_options();
-  add("config", po::value<std::string>(), "settings file");
-  add("data-dir", po::value<std::string>(),
-      "the servers of the `up` that runs there");
   add("chain", po::value<std::string>(),
       "JSON file with the branches; without it a new database gets the "
       "default chain");
@@ -27,18 +24,10 @@ command_options migrate_options() {
 int migrate(const parsed_command& command) {
   auto node_settings = command.node;
   locate_servers(command, node_settings);
-  auto chain_file = command.values.count("chain") > 0
-                      ? command.get<std::string>("chain")
-                      : std::string{};
-  auto prepared
-    = prepare_databases(node_settings, chain_file, [](const std::string& step) {
-        std::cout << step << std::endl;
-      });
-  if (!prepared) {
-    std::cerr << "tillstream: " << describe(prepared.error()) << std::endl;
-    return failed;
-  }
-  return done;
+  auto prepared = prepare_databases(
+    node_settings, command.text("chain"),
+    [](const std::string& step) { std::cout << step << std::endl; });
+  return prepared ? done : report(prepared.error());
 }
 
 } // namespace

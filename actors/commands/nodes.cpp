@@ -21,43 +21,38 @@ namespace {
 using namespace std::chrono_literals;
 namespace po = boost::program_options;
 
-/// How often `drain` looks.
-constexpr auto look_interval = 200ms;
+/// How often `drain` checks.
+constexpr auto poll_interval = 200ms;
 
-int report(const caf::error& err) {
-  std::cerr << "tillstream: " << describe(err) << std::endl;
-  return failed;
-}
-
-/// What a node owns.
-struct holding {
+/// The branches that a node owns.
+struct owned_branches {
   size_t branches = 0;
   int64_t lowest_epoch = 0;
   int64_t highest_epoch = 0;
 };
 
 /// The nodes and what each owns, read one after the other.
-struct picture {
+struct cluster_state {
   std::vector<node_state> nodes;
-  std::map<std::string, holding> holdings;
+  std::map<std::string, owned_branches> owned;
   size_t unowned = 0;
 };
 
-caf::expected<picture> look(storage::ownership_store& store) {
+caf::expected<cluster_state> read_state(storage::ownership_store& store) {
   auto nodes = store.nodes();
   if (!nodes)
     return nodes.error();
   auto owners = store.owners();
   if (!owners)
     return owners.error();
-  picture result;
+  cluster_state result;
   result.nodes = std::move(*nodes);
   for (const auto& x : *owners) {
     if (!is_owned(x, result.nodes)) {
       ++result.unowned;
       continue;
     }
-    auto& part = result.holdings[x.node];
+    auto& part = result.owned[x.node];
     part.lowest_epoch
       = part.branches == 0 ? x.epoch : std::min(part.lowest_epoch, x.epoch);
     part.highest_epoch = std::max(part.highest_epoch, x.epoch);
@@ -76,14 +71,14 @@ const char* state_of(const node_state& x) {
   return x.willing ? "up" : "unwilling";
 }
 
-void print_table(const picture& x) {
+void print_table(const cluster_state& x) {
   constexpr auto row
     = "{:24}  {:9}  {:19}  {:>8}  {:>11}  {:>9}  {:>9}  {:8}  {}\n";
   std::cout << fmt::format(row, "node", "state", "roles", "branches", "epochs",
-                           "lag", "last beat", "version", "http");
+                           "lag", "heartbeat", "version", "http");
   for (const auto& node : x.nodes) {
-    auto i = x.holdings.find(node.name);
-    auto part = i != x.holdings.end() ? i->second : holding{};
+    auto i = x.owned.find(node.name);
+    auto part = i != x.owned.end() ? i->second : owned_branches{};
     auto epochs = part.branches > 0 ? fmt::format("{}..{}", part.lowest_epoch,
                                                   part.highest_epoch)
                                     : std::string{"-"};
@@ -96,13 +91,13 @@ void print_table(const picture& x) {
     std::cout << x.unowned << " branches without owner" << std::endl;
 }
 
-void print_json(const picture& x) {
+void print_json(const cluster_state& x) {
   std::string out;
   json_writer json{out};
   json.begin_object().key("nodes").begin_array();
   for (const auto& node : x.nodes) {
-    auto i = x.holdings.find(node.name);
-    auto part = i != x.holdings.end() ? i->second : holding{};
+    auto i = x.owned.find(node.name);
+    auto part = i != x.owned.end() ? i->second : owned_branches{};
     json.begin_object()
       .field("node", node.name)
       .field("incarnation", node.incarnation)
@@ -135,9 +130,6 @@ open_store(const parsed_command& command) {
 command_options nodes_options() {
   command_options result{"nodes"};
   auto add = result.flags.add_options();
-  add("config", po::value<std::string>(), "settings file");
-  add("data-dir", po::value<std::string>(),
-      "the servers of the `up` that runs there");
   add("json", "for programs");
   return result;
 }
@@ -146,7 +138,7 @@ int nodes(const parsed_command& command) {
   auto store = open_store(command);
   if (!store)
     return report(store.error());
-  auto now = look(**store);
+  auto now = read_state(**store);
   if (!now)
     return report(now.error());
   if (command.values.count("json") > 0)
@@ -161,9 +153,6 @@ int nodes(const parsed_command& command) {
 command_options drain_options() {
   command_options result{"drain NODE"};
   auto add = result.flags.add_options();
-  add("config", po::value<std::string>(), "settings file");
-  add("data-dir", po::value<std::string>(),
-      "the servers of the `up` that runs there");
   add("undo", "let it own branches again");
   add("wait", po::value<std::string>()->default_value("60s"),
       "how long the branches may take to move");
@@ -177,10 +166,10 @@ int await_empty(storage::ownership_store& store, const std::string& name,
                 std::chrono::seconds timeout) {
   auto deadline = std::chrono::steady_clock::now() + timeout;
   while (true) {
-    auto now = look(store);
+    auto now = read_state(store);
     if (!now)
       return report(now.error());
-    auto left = now->holdings[name].branches;
+    auto left = now->owned[name].branches;
     if (left == 0) {
       std::cout << name << " owns no branches" << std::endl;
       return done;
@@ -198,7 +187,7 @@ int await_empty(storage::ownership_store& store, const std::string& name,
                 << " branches" << std::endl;
       return failed;
     }
-    std::this_thread::sleep_for(look_interval);
+    std::this_thread::sleep_for(poll_interval);
   }
 }
 

@@ -16,7 +16,7 @@ namespace tillstream::commands {
 /// Migrates both databases, attaches partitions, and writes the chain: from
 /// `chain_file` when given, else the default one where none is stored yet.
 /// Safe to repeat and from two nodes at once.
-/// @param progress Told each step.
+/// @param progress Called with each step.
 caf::expected<void>
 prepare_databases(const settings& node, const std::string& chain_file,
                   const std::function<void(const std::string&)>& progress);

@@ -15,15 +15,10 @@ namespace tillstream::commands {
 namespace {
 
 using namespace std::chrono_literals;
-namespace po = boost::program_options;
 
 command_options serve_options() {
-  command_options result{"serve"};
-  auto add = result.flags.add_options();
-  add("config", po::value<std::string>(), "settings file");
-  add("data-dir", po::value<std::string>(),
-      "join the servers of the `up` that runs there");
-  return result;
+  return command_options{"serve",
+                         "join the servers of the `up` that runs there"};
 }
 
 int serve(const parsed_command& command) {
@@ -33,10 +28,8 @@ int serve(const parsed_command& command) {
   give_up end;
   auto running = node::start(
     node_settings, [&end](std::string why) { end.tell(std::move(why)); });
-  if (!running) {
-    std::cerr << "tillstream: " << describe(running.error()) << std::endl;
-    return failed;
-  }
+  if (!running)
+    return report(running.error());
   std::cout << "Tillstream is ready: http://" << node_settings.listen_address
             << ":" << (*running)->port() << std::endl;
   auto code = done;

@@ -21,11 +21,9 @@ using namespace std::chrono_literals;
 namespace po = boost::program_options;
 
 command_options simulate_flags() {
-  command_options result{"simulate"};
+  command_options result{"simulate", "the node and the servers of the `up` "
+                                     "that runs there"};
   auto add = result.flags.add_options();
-  add("config", po::value<std::string>(), "settings file");
-  add("data-dir", po::value<std::string>(),
-      "the node and the servers of the `up` that runs there");
   add("url", po::value<std::string>()->default_value(""),
       "the node, http://HOST:PORT");
   add("csv", po::value<std::string>(),
@@ -94,7 +92,7 @@ private:
   std::vector<sha256_digest> digests_;
 };
 
-/// Sets the flag when a signal comes, until told that there is no need.
+/// Sets the flag when a signal comes, until it is destroyed.
 class stopper {
 public:
   stopper()
@@ -121,11 +119,6 @@ private:
   std::atomic<bool> over_{false};
   std::thread thread_;
 };
-
-int report(const caf::error& err) {
-  std::cerr << "tillstream: " << describe(err) << std::endl;
-  return failed;
-}
 
 int run_simulate(const parsed_command& command) {
   auto node_settings = command.node;

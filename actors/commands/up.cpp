@@ -27,7 +27,11 @@ namespace {
 using namespace std::chrono_literals;
 namespace po = boost::program_options;
 
-/// How often the servers are looked at.
+constexpr std::string_view log_server_gone = "up.server_gone";
+constexpr std::string_view log_not_restarted = "up.server_not_restarted";
+constexpr std::string_view log_not_ready = "up.not_ready";
+
+/// How often the servers are checked.
 constexpr auto watch_interval = 200ms;
 /// A server that dies again and again is not started more often than this.
 constexpr auto restart_pause = 1s;
@@ -155,9 +159,9 @@ std::string reachable(const std::string& listen_address) {
 }
 
 /// Starts a server again that died under us: the node itself only waits.
-void mend(storage::private_servers& servers) {
+void restart_dead_server(storage::private_servers& servers) {
   if (auto gone = servers.check(); !gone.empty())
-    log::warning("server-gone", {{"what", gone}});
+    log::warning(log_server_gone, {{"what", gone}});
   auto postgres_gone = servers.postgres_pid() <= 0;
   if (!postgres_gone && servers.nats_pid() > 0)
     return;
@@ -166,9 +170,10 @@ void mend(storage::private_servers& servers) {
   if (now - last < restart_pause)
     return;
   last = now;
-  auto mended = postgres_gone ? servers.start_postgres() : servers.start_nats();
-  if (!mended)
-    log::error("server-not-restarted", {{"why", describe(mended.error())}});
+  auto started
+    = postgres_gone ? servers.start_postgres() : servers.start_nats();
+  if (!started)
+    log::error(log_not_restarted, {{"why", describe(started.error())}});
 }
 
 int watch(stop_signals& signals, storage::private_servers& servers,
@@ -178,7 +183,7 @@ int watch(stop_signals& signals, storage::private_servers& servers,
       std::cerr << "tillstream: giving up: " << end.reason() << std::endl;
       return failed;
     }
-    mend(servers);
+    restart_dead_server(servers);
   }
   return done;
 }
@@ -202,10 +207,7 @@ int run_up(const parsed_command& command, const std::string& dir,
   node_settings.oltp_dsn = known.oltp_dsn = servers->oltp_dsn();
   node_settings.analytics_dsn = known.analytics_dsn = servers->analytics_dsn();
   node_settings.nats_url = known.nats_url = servers->nats_url();
-  auto chain_file = command.values.count("chain") > 0
-                      ? command.get<std::string>("chain")
-                      : std::string{};
-  need(prepare_databases(node_settings, chain_file, say));
+  need(prepare_databases(node_settings, command.text("chain"), say));
   ensure_keys(node_settings, known);
   give_up end;
   auto running = need(node::start(
@@ -215,7 +217,7 @@ int run_up(const parsed_command& command, const std::string& dir,
   need(write_endpoints(dir, known));
   if (!wait_until_ready(reachable(node_settings.listen_address),
                         running->port(), end))
-    log::warning("not-ready-yet", {{"see", known.http + "/readyz"}});
+    log::warning(log_not_ready, {{"see", known.http + "/readyz"}});
   announce(dir, known, make_link(node_settings, known));
   auto code = watch(signals, *servers, end);
   std::cout << "  stopping" << std::endl;
@@ -232,13 +234,11 @@ int run_up(const parsed_command& command, const std::string& dir,
 }
 
 command_options up_options() {
-  command_options result{"up"};
-  auto add = result.flags.add_options();
-  add("data-dir", po::value<std::string>(),
-      "where everything is kept; for root /var/lib/tillstream, else "
-      "~/.local/share/tillstream");
-  add("chain", po::value<std::string>(), "JSON file with the branches");
-  add("config", po::value<std::string>(), "settings file");
+  command_options result{"up",
+                         "where everything is kept; for root "
+                         "/var/lib/tillstream, else ~/.local/share/tillstream"};
+  result.flags.add_options()("chain", po::value<std::string>(),
+                             "JSON file with the branches");
   return result;
 }
 

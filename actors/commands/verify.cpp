@@ -21,9 +21,6 @@ namespace po = boost::program_options;
 command_options verify_options() {
   command_options result{"verify"};
   auto add = result.flags.add_options();
-  add("config", po::value<std::string>(), "settings file");
-  add("data-dir", po::value<std::string>(),
-      "the servers of the `up` that runs there");
   add("wait", po::value<std::string>()->default_value("30s"),
       "how long to wait until nothing is pending");
   add("differences-max", po::value<size_t>()->default_value(100),
@@ -45,7 +42,7 @@ event_id_of(json_document& document, std::string_view payload) {
 /// Asks a broker that may be starting, or choosing a new leader, until it
 /// answers, at most for `timeout`.
 template <class F>
-auto ask_patiently(std::chrono::milliseconds timeout, F ask) {
+auto retry_while_unavailable(std::chrono::milliseconds timeout, F ask) {
   auto give_up_at = std::chrono::steady_clock::now() + timeout;
   for (;;) {
     auto answer = ask();
@@ -65,20 +62,21 @@ storage::stream_scanner make_scanner(const storage::nats_settings& broker,
     json_document document;
     bool begun = false;
     caf::error broken_off;
-    auto scanned = ask_patiently(timeout, [&]() -> caf::expected<void> {
-      auto result = storage::scan_stream(
-        broker, [&](std::string_view, uint64_t, std::string_view payload) {
-          begun = true;
-          if (auto id = event_id_of(document, payload))
-            visit(*id, payload);
+    auto scanned
+      = retry_while_unavailable(timeout, [&]() -> caf::expected<void> {
+          auto result = storage::scan_stream(
+            broker, [&](std::string_view, uint64_t, std::string_view payload) {
+              begun = true;
+              if (auto id = event_id_of(document, payload))
+                visit(*id, payload);
+            });
+          // What was visited would be counted twice.
+          if (!result && begun) {
+            broken_off = std::move(result.error());
+            return caf::unit;
+          }
+          return result;
         });
-      // What was visited would be counted twice.
-      if (!result && begun) {
-        broken_off = std::move(result.error());
-        return caf::unit;
-      }
-      return result;
-    });
     if (broken_off)
       return broken_off;
     return scanned;
@@ -106,26 +104,22 @@ int verify(const parsed_command& command) {
   storage::verify_options options;
   options.wait_max
     = std::chrono::seconds{parse_duration(command.get<std::string>("wait"))};
-  auto stream = ask_patiently(
+  auto stream = retry_while_unavailable(
     options.wait_max, [&broker] { return storage::ensure_stream(broker); });
-  if (!stream) {
-    std::cerr << "tillstream: " << describe(stream.error()) << std::endl;
-    return failed;
-  }
+  if (!stream)
+    return report(stream.error());
   options.difference_max = command.get<size_t>("differences-max");
   options.progress
     = [](const std::string& step) { std::cout << step << std::endl; };
   options.scan_stream = make_scanner(broker, options.wait_max);
   if (auto created = parse_rfc3339(stream->incarnation))
     options.stream_since = *created;
-  auto report = storage::verify(node_settings.oltp_dsn,
+  auto result = storage::verify(node_settings.oltp_dsn,
                                 node_settings.analytics_dsn, options);
-  if (!report) {
-    std::cerr << "tillstream: " << describe(report.error()) << std::endl;
-    return failed;
-  }
-  print(*report);
-  return report->equal() ? done : failed;
+  if (!result)
+    return report(result.error());
+  print(*result);
+  return result->equal() ? done : failed;
 }
 
 } // namespace

@@ -8,7 +8,7 @@
 
 namespace tillstream::commands {
 
-/// Why a node gave up, if it did. Told by any thread, asked by `main`'s.
+/// Why a node gave up, if it did. Set by any thread, read by `main`'s.
 class give_up {
 public:
   void tell(std::string reason) {

@@ -16,8 +16,8 @@ namespace tillstream {
 /// - Limits: sessions and threads are bounded by the settings, whatever the
 ///   number of branches.
 /// - Failure: a part that cannot be mended by restarting it ends the node:
-///   `on_give_up` is told why, once, from any thread.
-/// - Shutdown: `stop` closes the door, finishes what was accepted, publishes
+///   `on_give_up` gets the reason, once, from any thread.
+/// - Shutdown: `stop` drains the gateway, finishes what was accepted, publishes
 ///   and applies what is at hand, hands ownership back and closes the
 ///   sessions, in this order, within the grace period.
 class node {

@@ -81,7 +81,7 @@ public:
     handle_ = std::move(x);
   }
 
-  /// Tells whoever is there of what was committed.
+  /// Passes commit notices on, if it is there.
   void tell(const commit_notices_ptr& notices) const {
     std::unique_lock guard{mutex_};
     auto whom = handle_;
@@ -258,7 +258,7 @@ private:
   }
 
   /// No supervisor: a new one would not know which branches are being handed
-  /// over, and what SHARD MANAGER was told.
+  /// over, and what SHARD MANAGER knows of them.
   void spawn_ownership() {
     ownership_options options;
     options.who.name = from_.name;

@@ -6,12 +6,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 /// @file actors/node/settings.hpp
-/// Everything an operator can set. The command line fills it from a file, then
-/// `TILLSTREAM_*` variables, then flags.
+/// Everything an operator can set, and the one table that names it: flags,
+/// file, variables, defaults, bounds and `--help` all come from there.
 
 namespace tillstream {
 
@@ -101,6 +102,24 @@ struct settings {
   /// Test hooks, e.g. `transaction-writer.batch=throw:1`.
   std::string fault_points;
 };
+
+/// How one member of `settings` is called, read and described. The member's
+/// initialiser is its default.
+struct setting {
+  /// `oltp-dsn` is `--oltp-dsn`, `oltp-dsn = …` in a file, and the variable
+  /// `TILLSTREAM_OLTP_DSN`.
+  std::string flag;
+  std::string help;
+  /// What it may be, in words; empty: any text.
+  std::string bounds;
+  /// The member's value as text, as `read` takes it.
+  std::function<std::string(const settings&)> text;
+  /// Sets the member. @returns false when the text is not within `bounds`.
+  std::function<bool(settings&, const std::string&)> read;
+};
+
+/// All settings, in the order in which `--help` shows them.
+const std::vector<setting>& setting_table();
 
 /// The stream's settings, as the broker's client needs them.
 storage::nats_settings nats_settings_of(const settings& x);

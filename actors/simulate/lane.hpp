@@ -26,7 +26,7 @@ struct due_sale {
 class sale_lane {
 public:
   /// Sales waiting for one till: enough that it never idles, few enough that
-  /// shoppers know the customers that answers told of.
+  /// shoppers know the customers that answers named.
   static constexpr size_t waiting_max = 16;
 
   /// Waits for room. @returns false when `stop` was set meanwhile.

@@ -17,7 +17,8 @@ using std::chrono::milliseconds;
 
 using weeks = std::chrono::duration<int64_t, std::ratio<7 * 86400>>;
 
-/// Sales of a shop of middling size in its busiest hour. Makes about 200 a day.
+/// Sales of a branch of middling size in its busiest hour. Makes about 200 a
+/// day.
 constexpr double busiest_hour_sales = 16;
 constexpr size_t branch_sales_a_day = 200;
 

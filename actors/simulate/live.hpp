@@ -63,7 +63,7 @@ private:
   std::string run_;
   int64_t weeks_ = 0;
   std::unique_ptr<sales_csv> source_;
-  /// The first time through the file picks what is past, the second the rest.
+  /// The first pass over the file takes what is past, the second what remains.
   bool is_history_ = true;
   /// The sale that comes next.
   std::optional<sale_draft> ahead_;
@@ -103,7 +103,7 @@ private:
 
   std::unique_ptr<shoppers> shoppers_;
   timestamp now_;
-  /// Where the history has come to; `now_` or later: it is told.
+  /// Where the history has come to; `now_` or later: it is over.
   timestamp clock_;
 };
 

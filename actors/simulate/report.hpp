@@ -11,7 +11,7 @@
 #include <string>
 
 /// @file actors/simulate/report.hpp
-/// What a simulation counts, and how it tells it.
+/// What a simulation counts, and how it reports it.
 
 namespace tillstream::commands {
 

@@ -12,7 +12,7 @@ namespace {
 /// Digits beyond this would not be a quantity that anybody tests with.
 constexpr size_t quantity_digits_max = 15;
 
-/// Tells whether `text` may stand in JSON as a number: `-?(0|[1-9][0-9]*)`.
+/// Whether `text` may stand in JSON as a number: `-?(0|[1-9][0-9]*)`.
 bool json_integer(std::string_view text) {
   if (!text.empty() && text.front() == '-')
     text.remove_prefix(1);

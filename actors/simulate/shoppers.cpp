@@ -21,7 +21,7 @@ struct product {
   minor_units price;
 };
 
-/// What the chain sell, best seller first.
+/// What the chain sells, best seller first.
 constexpr std::array menu = {
   product{"drip-m", "Drip Coffee M", 275},
   product{"latte-m", "Latte M", 475},
@@ -85,7 +85,7 @@ constexpr std::array menu = {
   product{"french-press", "French Press", 3495},
 };
 
-/// How busy a shop is, by the hour of its local clock. Never zero: a
+/// How busy a branch is, by the hour of its local clock. Never zero: a
 /// simulation at night shows sales, too.
 constexpr std::array<double, 24> busy_hours
   = {.02, .02, .02, .02, .02, .10, .50, 1.0, 1.3, 1.2, 1.1, .80,
@@ -184,7 +184,7 @@ shoppers::make(const tillstream::chain& chain, shoppers_options opts) {
     if (!clock)
       return clock.error();
     auto size = 0.6 + 0.8 * result->uniform();
-    result->chain_.push_back({where.id, *clock, size, 0});
+    result->branches_.push_back({where.id, *clock, size, 0});
   }
   return result;
 }
@@ -204,7 +204,7 @@ bool shoppers::next(sale& out) {
 
 sale_draft shoppers::next_draft() {
   auto now = options_.now();
-  auto& where = pick_shop(now);
+  auto& where = pick_branch(now);
   auto till = 1 + prng_() % tills_per_branch;
   auto late_shift = local_hour(where.clock, now) >= 14;
   sale_draft result;
@@ -221,7 +221,7 @@ sale_draft shoppers::next_draft() {
 double shoppers::crowd() const {
   auto now = options_.now();
   double result = 0;
-  for (const auto& x : chain_)
+  for (const auto& x : branches_)
     result += x.size * busyness(local_hour(x.clock, now));
   return result;
 }
@@ -250,19 +250,19 @@ size_t shoppers::pick(const std::vector<double>& weights) {
   return i;
 }
 
-shoppers::shop& shoppers::pick_shop(timestamp now) {
+shoppers::branch_book& shoppers::pick_branch(timestamp now) {
   std::vector<double> crowd;
-  for (const auto& x : chain_)
+  for (const auto& x : branches_)
     crowd.push_back(x.size * busyness(local_hour(x.clock, now)));
-  return chain_[pick(crowd)];
+  return branches_[pick(crowd)];
 }
 
-std::string shoppers::pick_customer(const shop& where) {
+std::string shoppers::pick_customer(const branch_book& where) {
   if (uniform() >= returning_share)
     return {};
   const auto* home = &where;
   if (uniform() < visitor_share)
-    home = &chain_[prng_() % chain_.size()];
+    home = &branches_[prng_() % branches_.size()];
   return customers_.pick(home->branch_id, uniform());
 }
 

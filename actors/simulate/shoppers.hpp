@@ -19,7 +19,7 @@ namespace tillstream::commands {
 /// Customers who may come again, per branch, regulars first. Thread-safe.
 class customer_book {
 public:
-  /// Customers remembered per branch; more regulars than a shop has. Beyond
+  /// Customers remembered per branch; more regulars than a branch has. Beyond
   /// it nobody is added.
   static constexpr size_t branch_customers_max = 5000;
 
@@ -81,7 +81,7 @@ public:
   }
 
 private:
-  struct shop {
+  struct branch_book {
     std::string branch_id;
     branch_clock clock;
     /// How large it is, beside the others.
@@ -93,8 +93,8 @@ private:
 
   double uniform();
   size_t pick(const std::vector<double>& weights);
-  shop& pick_shop(timestamp now);
-  std::string pick_customer(const shop& where);
+  branch_book& pick_branch(timestamp now);
+  std::string pick_customer(const branch_book& where);
   std::vector<sale_line> fill_basket();
 
   shoppers_options options_;
@@ -102,7 +102,7 @@ private:
   std::mt19937_64 prng_;
   /// How often each product is bought.
   std::vector<double> popularity_;
-  std::vector<shop> chain_;
+  std::vector<branch_book> branches_;
   customer_book customers_;
 };
 

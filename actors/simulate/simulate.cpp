@@ -116,7 +116,7 @@ public:
     // nop
   }
 
-  /// Plays the source to its end, or until it is told to stop.
+  /// Plays the source to its end, or until it is to stop.
   void run() {
     start_ = steady_clock::now();
     std::vector<std::thread> tills;
@@ -290,7 +290,7 @@ std::string probe(const simulate_options& x) {
 
 /// Lets shoppers know those whom the chain knows already. What cannot be read
 /// is left out: new customers will come.
-void learn_customers(const simulate_options& x, customer_book& book) {
+void load_customers(const simulate_options& x, customer_book& book) {
   http_client client{x.host, x.port};
   json_document document;
   std::string after;
@@ -374,7 +374,7 @@ simulate_outcome play_live_shoppers(const simulate_options& options) {
   if (auto reason = probe(options); !reason.empty())
     return fail(options, simulate_outcome::failed, reason);
   customer_book known;
-  learn_customers(options, known);
+  load_customers(options, known);
   auto is_empty = true;
   for (const auto& where : options.chain.branches)
     is_empty = is_empty && known.size(where.id) == 0;
@@ -383,7 +383,7 @@ simulate_outcome play_live_shoppers(const simulate_options& options) {
                                     wall_clock_now(), is_empty);
   if (!source)
     return fail(options, simulate_outcome::invalid, describe(source.error()));
-  learn_customers(options, (*source)->customers());
+  load_customers(options, (*source)->customers());
   return play(options, **source);
 }
 
@@ -395,7 +395,7 @@ simulate_outcome play_shoppers(const simulate_options& options) {
     return fail(options, simulate_outcome::invalid, describe(source.error()));
   if (auto reason = probe(options); !reason.empty())
     return fail(options, simulate_outcome::failed, reason);
-  learn_customers(options, (*source)->customers());
+  load_customers(options, (*source)->customers());
   return play(options, **source);
 }
 

@@ -36,7 +36,7 @@ struct simulate_options {
   uint64_t seed = 1;
   retry_policy retry;
 
-  /// Tell on `progress_out` how far it is.
+  /// Report progress on `progress_out`.
   bool progress = true;
   std::ostream* progress_out = &std::cerr;
   std::ostream* report_out = &std::cout;

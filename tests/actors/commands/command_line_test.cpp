@@ -25,10 +25,7 @@ struct variable {
 };
 
 settings understand(const std::vector<std::string>& words) {
-  command_options command{"test"};
-  command.flags.add_options()(
-    "config", boost::program_options::value<std::string>(), "settings file");
-  return parse(words, command).node;
+  return parse(words, command_options{"test"}).node;
 }
 
 } // namespace
