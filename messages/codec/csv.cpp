@@ -3,51 +3,12 @@
 #include "messages/core/limits.hpp"
 
 #include <fmt/format.h>
+#include <simdjson.h>
 
 #include <algorithm>
 #include <istream>
 
 namespace tillstream {
-
-namespace {
-
-/// How many bytes follow a lead byte, or -1 when `c` cannot lead.
-int continuation_bytes(unsigned char c) {
-  if (c < 0x80)
-    return 0;
-  if (c >= 0xC2 && c <= 0xDF)
-    return 1;
-  if (c >= 0xE0 && c <= 0xEF)
-    return 2;
-  if (c >= 0xF0 && c <= 0xF4)
-    return 3;
-  return -1;
-}
-
-/// Tells whether `c` may follow the lead byte directly: no overlong forms, no
-/// surrogates, nothing above U+10FFFF. Source: Unicode 15, table 3-7.
-bool follows_lead(unsigned char lead, unsigned char c) {
-  unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-  unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-  return c >= low && c <= high;
-}
-
-bool valid_utf8(std::string_view text) {
-  for (size_t i = 0; i < text.size(); ++i) {
-    auto lead = static_cast<unsigned char>(text[i]);
-    auto more = continuation_bytes(lead);
-    if (more < 0 || text.size() - i <= static_cast<size_t>(more))
-      return false;
-    for (int k = 0; k < more; ++k) {
-      auto c = static_cast<unsigned char>(text[++i]);
-      if (k == 0 ? !follows_lead(lead, c) : c < 0x80 || c > 0xBF)
-        return false;
-    }
-  }
-  return true;
-}
-
-} // namespace
 
 csv_reader::csv_reader(std::istream& in) : in_(in) {
   // nop
@@ -121,7 +82,7 @@ void csv_reader::skip_byte_order_mark() {
 csv_reader::after_field csv_reader::read_field(std::string& field) {
   if (!(peek() == '"' ? read_quoted(field) : read_bare(field)))
     return after_field::wrong;
-  if (!valid_utf8(field)) {
+  if (!simdjson::validate_utf8(field)) {
     fail(record_line_, "the text is not valid UTF-8");
     return after_field::wrong;
   }
