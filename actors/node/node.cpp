@@ -415,11 +415,11 @@ private:
     reading.purchases = all_.backlog;
     reading.view = view_;
     all_.tables = cooperative<fallback_reader_actor>(
-      supervised("table-answerer"), fallback_reader, reading);
+      supervised("fallback-reader"), fallback_reader, reading);
     query_options options;
     options.node = name_;
     options.peers = all_.peers;
-    options.tables = all_.tables;
+    options.fallback = all_.tables;
     options.owners = owners_;
     options.view = view_;
     options.shards = all_.shards;
@@ -577,7 +577,7 @@ std::vector<std::vector<top_actor>> stages_of(const picture& x) {
   add(0, "live-feed", x.live);
   add(1, "request-intake", x.intake);
   add(1, "query", x.query);
-  add(2, "table-answerer", x.tables);
+  add(2, "fallback-reader", x.tables);
   for (const auto& writer : x.writers)
     add(2, "transaction-writer", writer);
   add(2, "peers", x.peers);

@@ -160,8 +160,34 @@ struct analytics_query {
   /// Last segment of the path, e.g. `summary`.
   std::string name;
   std::string trace_id;
+  /// Whether the reply is to have a version; it costs a second rendering.
+  bool wants_version = false;
 };
 
 using analytics_query_ptr = std::shared_ptr<const analytics_query>;
+
+/// How far an answer reaches; see `shard_answer`.
+struct query_progress {
+  timestamp as_of;
+  int64_t pending_events = 0;
+  std::optional<int64_t> lag_ms;
+};
+
+/// What QUERY replies: the answer, and beside it what others must know of it
+/// without reading it.
+struct query_reply {
+  query_reply() = default;
+
+  /// A reply without version, e.g. a problem.
+  query_reply(http_reply_ptr x) : reply(std::move(x)) {
+    // nop
+  }
+
+  http_reply_ptr reply;
+  /// Digest of what the answer says apart from how far it reaches: the same on
+  /// every node. Empty where none was wanted, or the reply is no answer.
+  std::string version;
+  query_progress progress;
+};
 
 } // namespace tillstream

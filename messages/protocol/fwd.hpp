@@ -40,6 +40,7 @@ struct publish_ack;
 struct purchase;
 struct purchase_details;
 struct purchase_lookup;
+struct query_reply;
 struct readiness;
 struct record_result;
 struct session_end;
@@ -104,6 +105,7 @@ CAF_BEGIN_TYPE_ID_BLOCK(tillstream_types, caf::first_custom_type_id)
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::readiness))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::timestamp))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::analytics_query_ptr))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::query_reply))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::live_listener_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::sign_in_link))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::session_end))
@@ -141,6 +143,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::strings_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::readiness)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::timestamp)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::analytics_query_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::query_reply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::live_listener_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::sign_in_link)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::session_end)
