@@ -449,10 +449,10 @@ void ask_query(self_pointer self, const gateway_call_ptr& call) {
     ->request(self->state.options.query, caf::duration{analytics_wait_max},
               atom::ask_v, analytics_query_ptr{std::move(query)})
     .then(
-      [self, call](const http_reply_ptr& reply) {
-        if (reply == nullptr)
+      [self, call](const query_reply& x) {
+        if (x.reply == nullptr)
           return fail(self, *call, problems::internal_error());
-        auto packed = *reply;
+        auto packed = *x.reply;
         if (packed.status == 200)
           pack(packed, call->request());
         answer(self, *call, std::move(packed));

@@ -302,7 +302,7 @@ private:
     query_options options;
     options.node = from_.name;
     options.peers = peers_;
-    options.tables = tables;
+    options.fallback = tables;
     options.owners = owners_;
     options.view = from_.directory;
     options.shards = shards_;

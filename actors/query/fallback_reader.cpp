@@ -12,6 +12,7 @@
 #include <chrono>
 #include <map>
 #include <set>
+#include <string_view>
 #include <unordered_set>
 #include <utility>
 
@@ -20,39 +21,39 @@ namespace tillstream {
 namespace {
 
 using self_pointer
-  = fallback_reader_actor::stateful_pointer<fallback_reader_state>;
+  = fallback_reader_impl::stateful_pointer<fallback_reader_state>;
 using job_ptr = fallback_reader_state::job_ptr;
 
 using namespace std::chrono_literals;
 
-/// An owner that goes on applying changes the tables under our hands; after so
-/// many beginnings the answer does without the backlog.
+/// An owner that applies events changes the tables while they are read; after
+/// so many attempts the answer does without the backlog.
 constexpr int attempts_max = 3;
 
-struct answerer_metrics {
+struct fallback_metrics {
   counter& answers = metrics().get_counter(
-    "tillstream_table_answers_total",
-    "Parts of questions that the tables answered for an absent owner.");
+    "tillstream_fallback_answers_total",
+    "Parts of queries that the tables answered for an absent owner.");
   counter& restarts = metrics().get_counter(
-    "tillstream_table_answer_restarts_total",
+    "tillstream_fallback_restarts_total",
     "Times that something was applied while the tables were read.");
 };
 
-answerer_metrics& stats() {
-  static answerer_metrics instance;
+fallback_metrics& stats() {
+  static fallback_metrics instance;
   return instance;
 }
 
-/// Begins to read branches that wait, as many as may be.
-void go_on(self_pointer self);
+/// Begins to read queued branches, as many as may be read at once.
+void start_jobs(self_pointer self);
 
 // -- the end of a job ---------------------------------------------------------
 
 void end_job(self_pointer self, const job_ptr& x) {
   x->done = true;
-  x->memory.reset();
+  x->cache.reset();
   self->state.running.erase(x);
-  go_on(self);
+  start_jobs(self);
 }
 
 void fail(self_pointer self, const job_ptr& x, const caf::error& why) {
@@ -64,8 +65,8 @@ void fail(self_pointer self, const job_ptr& x, const caf::error& why) {
 ///              be told.
 void answer(self_pointer self, const job_ptr& x,
             const std::optional<std::unordered_set<uuid>>& known) {
-  auto result = x->memory->answer(*x->query);
-  result.as_of = x->memory->cursor().recorded_at;
+  auto result = x->cache->answer(*x->query);
+  result.as_of = x->cache->cursor().recorded_at;
   if (known) {
     result.as_of = x->read_at;
     result.lag_ms = 0;
@@ -130,7 +131,7 @@ void check_log(self_pointer self, const job_ptr& x) {
   request<slice_ptr>(
     self, x, time_left(self, *x), self->state.options.reader,
     [self, x](const slice_ptr& log) {
-      if (log->apply_no == x->memory->cursor().apply_no)
+      if (log->apply_no == x->cache->cursor().apply_no)
         answer(self, x,
                std::unordered_set<uuid>{log->known_events.begin(),
                                         log->known_events.end()});
@@ -144,9 +145,9 @@ void check_log(self_pointer self, const job_ptr& x) {
 }
 
 void read_outbox(self_pointer self, const job_ptr& x) {
-  auto since = x->memory->cursor().recorded_at - limits::backlog_margin;
-  // With half of the time: one who reads for all branches may have much to do,
-  // and an answer without the lag must still come.
+  auto since = x->cache->cursor().recorded_at - limits::backlog_margin;
+  // With half of the time: the reader of all branches may be busy, and an
+  // answer without the lag must still come.
   request<commit_notices_ptr>(
     self, x, time_left(self, *x) / 2, self->state.options.purchases,
     [self, x](const commit_notices_ptr& notices) {
@@ -161,9 +162,9 @@ void read_outbox(self_pointer self, const job_ptr& x) {
     atom::recent_v, x->branch_id, since);
 }
 
-/// Loads what the query needs, piece by piece.
-void read_pieces(self_pointer self, const job_ptr& x) {
-  auto missing = x->memory->missing(*x->query);
+/// Loads what the query needs, slice by slice.
+void read_slices(self_pointer self, const job_ptr& x) {
+  auto missing = x->cache->missing(*x->query);
   if (!missing) {
     read_outbox(self, x);
     return;
@@ -171,9 +172,9 @@ void read_pieces(self_pointer self, const job_ptr& x) {
   missing->branch_id = x->branch_id;
   request<slice_ptr>(
     self, x, time_left(self, *x), self->state.options.reader,
-    [self, x, what = *missing](const slice_ptr& piece) {
-      if (x->memory->add(what, *piece))
-        read_pieces(self, x);
+    [self, x, what = *missing](const slice_ptr& part) {
+      if (x->cache->add(what, *part))
+        read_slices(self, x);
       else
         start_over(self, x);
     },
@@ -191,18 +192,18 @@ void load(self_pointer self, const job_ptr& x) {
   }
   ++x->attempts;
   x->read_at = options.view->now();
-  x->memory.emplace(x->branch_id, *clock, limits::shard_slice_rows_max);
+  x->cache.emplace(x->branch_id, *clock, limits::shard_slice_rows_max);
   request<branch_state_ptr>(
     self, x, time_left(self, *x), options.reader,
     [self, x](const branch_state_ptr& state) {
-      x->memory->reset(*state);
-      read_pieces(self, x);
+      x->cache->reset(*state);
+      read_slices(self, x);
     },
     [self, x](const caf::error& err) { fail(self, x, err); }, atom::load_v,
     x->branch_id);
 }
 
-void go_on(self_pointer self) {
+void start_jobs(self_pointer self) {
   auto& state = self->state;
   while (!state.queue.empty() && state.running.size() < state.options.at_once) {
     auto next = std::move(state.queue.front());
@@ -219,9 +220,9 @@ void go_on(self_pointer self) {
 }
 
 caf::result<shard_answer_ptr>
-ask(self_pointer self, const std::string& branch_id,
-    const shard_query_ptr& query) {
-  fault_point("table-answerer.ask");
+enqueue(self_pointer self, const std::string& branch_id,
+        const shard_query_ptr& query) {
+  fault_point("fallback-reader.ask");
   auto& state = self->state;
   if (state.queue.size() >= state.options.queue_max)
     return caf::make_error(errc::overloaded, "answers from the tables");
@@ -232,7 +233,7 @@ ask(self_pointer self, const std::string& branch_id,
   x->deadline = self->clock().now() + state.options.answer_max;
   auto promise = x->promise;
   state.queue.push_back(std::move(x));
-  go_on(self);
+  start_jobs(self);
   return promise;
 }
 
@@ -248,21 +249,26 @@ void release(self_pointer self, bool outcome, Predicate done) {
   });
 }
 
-void look_again(self_pointer self) {
-  auto& state = self->state;
-  state.looking = false;
-  auto now = self->clock().now();
-  release(self, false, [now](const auto& x) { return x.deadline <= now; });
-  if (!state.waiters.empty())
-    self->delayed_send(self, state.options.after_interval, atom::tick_v);
+/// Answers those whose event is in the log.
+void release_known(self_pointer self, const slice& log) {
+  std::map<uuid, std::string_view> branch_of;
+  for (size_t i = 0; i < log.known_events.size(); ++i)
+    branch_of[log.known_events[i]] = log.known_branches[i];
+  release(self, true, [&](const auto& x) {
+    auto event = branch_of.find(x.event_id);
+    return event != branch_of.end()
+           && std::count(x.branches->begin(), x.branches->end(), event->second)
+                > 0;
+  });
 }
 
-/// Looks for all events at once that somebody waits for.
-void look(self_pointer self) {
+/// Checks the event log for all waiters at once. Of a check that fails the next
+/// tick is the repetition.
+void check_waiters(self_pointer self) {
   auto& state = self->state;
-  if (state.looking || state.waiters.empty())
+  if (state.checking || state.waiters.empty())
     return;
-  state.looking = true;
+  state.checking = true;
   slice_request what;
   what.what = slice_request::kind::known_events;
   std::set<uuid> ids;
@@ -273,25 +279,33 @@ void look(self_pointer self) {
     ->request(state.options.reader, limits::after_wait_max, atom::load_v, what)
     .then(
       [self](const slice_ptr& log) {
-        std::map<uuid, std::string> known;
-        for (size_t i = 0; i < log->known_events.size(); ++i)
-          known[log->known_events[i]] = log->known_branches[i];
-        release(self, true, [&](const auto& x) {
-          auto event = known.find(x.event_id);
-          return event != known.end()
-                 && std::count(x.branches->begin(), x.branches->end(),
-                               event->second)
-                      > 0;
-        });
-        look_again(self);
+        self->state.checking = false;
+        release_known(self, *log);
       },
-      [self](caf::error&) { look_again(self); });
+      [self](caf::error&) { self->state.checking = false; });
+}
+
+void schedule_tick(self_pointer self) {
+  auto& state = self->state;
+  if (state.tick_scheduled || state.waiters.empty())
+    return;
+  state.tick_scheduled = true;
+  self->delayed_send(self, state.options.check_interval, atom::tick_v);
+}
+
+/// Time-outs do not depend on checks: one that hangs holds nobody up.
+void tick(self_pointer self) {
+  self->state.tick_scheduled = false;
+  auto now = self->clock().now();
+  release(self, false, [now](const auto& x) { return x.deadline <= now; });
+  check_waiters(self);
+  schedule_tick(self);
 }
 
 caf::result<bool>
 wait_for(self_pointer self, const uuid& event_id, const strings_ptr& branches) {
   auto& state = self->state;
-  // Nobody waits for what cannot be an event.
+  // Not the id of an event: it will never be in the log.
   if (!is_uuid7(event_id))
     return false;
   if (state.waiters.size() >= state.options.waiters_max)
@@ -299,14 +313,15 @@ wait_for(self_pointer self, const uuid& event_id, const strings_ptr& branches) {
   auto promise = self->make_response_promise<bool>();
   state.waiters.push_back({event_id, branches, promise,
                            self->clock().now() + limits::after_wait_max});
-  look(self);
+  check_waiters(self);
+  schedule_tick(self);
   return promise;
 }
 
 } // namespace
 
 fallback_reader_state::~fallback_reader_state() {
-  auto ended = caf::make_error(errc::unavailable, "the table answerer ended");
+  auto ended = caf::make_error(errc::unavailable, "the fallback reader ended");
   for (auto& x : queue)
     x->promise.deliver(ended);
   for (auto& x : running)
@@ -315,19 +330,19 @@ fallback_reader_state::~fallback_reader_state() {
     x.promise.deliver(ended);
 }
 
-fallback_reader_actor::behavior_type
+fallback_reader_impl::behavior_type
 fallback_reader(self_pointer self, fallback_reader_options options) {
   assert(options.view && options.at_once > 0);
   install_handlers(self);
   self->state.options = std::move(options);
   return {
     [self](atom::ask, const std::string& branch_id, const shard_query_ptr& x) {
-      return ask(self, branch_id, x);
+      return enqueue(self, branch_id, x);
     },
     [self](atom::after, const uuid& event_id, const strings_ptr& branches) {
       return wait_for(self, event_id, branches);
     },
-    [self](atom::tick) { look(self); },
+    [self](atom::tick) { tick(self); },
   };
 }
 

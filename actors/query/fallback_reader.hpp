@@ -38,14 +38,14 @@ struct fallback_reader_options {
   /// Branches that wait for their turn.
   size_t queue_max = limits::branches_max;
 
-  /// Those who wait for events; one look is for all of them.
+  /// Waiters for events; one check of the event log is for all of them.
   size_t waiters_max = limits::branches_max;
 
   /// How long a branch may take, its wait included.
   caf::timespan answer_max = limits::shard_answer_max;
 
-  /// How often the event log is looked at for those who wait.
-  caf::timespan after_interval = limits::table_after_interval;
+  /// How often the event log is checked for the waiters.
+  caf::timespan check_interval = limits::table_after_interval;
 };
 
 /// State of the FALLBACK READER.
@@ -63,7 +63,7 @@ struct fallback_reader_state {
     int attempts = 0;
     /// By the database's clock, before the tables were read.
     timestamp read_at;
-    std::optional<branch_cache> memory;
+    std::optional<branch_cache> cache;
     /// Committed lately: in the tables, or pending.
     std::vector<commit_notice> notices;
   };
@@ -81,10 +81,10 @@ struct fallback_reader_state {
 
   fallback_reader_state() = default;
 
-  /// Answers whoever still waits.
+  /// Answers all that is queued, running or waiting.
   ~fallback_reader_state();
 
-  static inline const char* name = "table-answerer";
+  static inline const char* name = "fallback-reader";
 
   fallback_reader_options options;
 
@@ -92,30 +92,38 @@ struct fallback_reader_state {
   std::set<job_ptr> running;
 
   std::vector<waiter> waiters;
-  /// The event log is being looked at.
-  bool looking = false;
+  /// A check of the event log is in flight.
+  bool checking = false;
+  bool tick_scheduled = false;
 };
+
+/// FALLBACK READER as it sees itself.
+using fallback_reader_impl = fallback_reader_actor::extend<
+  // Time to check the event log again, and for time-outs.
+  caf::reacts_to<atom::tick>>;
 
 /// Answers for branches whose owner is away, from the tables that the owner
 /// would have loaded: the same numbers as of its last commit.
 ///
-///   state ──> pieces ──> outbox ──> event log ──> answer
+///   state ──> slices ──> outbox ──> event log ──> answer
 ///     ^         │                      │
 ///     └─────────┴── applied meanwhile ─┘
 ///
 /// - Promise: `as_of`, pending and lag are true: what the outbox has and the
-///   event log does not is pending. When an owner goes on applying meanwhile,
+///   event log does not is pending. When an owner applies events all the time,
 ///   or the outbox can't be read, the answer says what the cursor says, and no
-///   lag.
+///   lag. Who waits for an event is answered within `limits::after_wait_max`
+///   and `check_interval`, whether the event log can be read or not.
 /// - Thread: cooperative; no handler blocks.
 /// - Limits: `at_once` branches are read, `queue_max` wait, `waiters_max` wait
 ///   for events; each is answered within its time.
-/// - Failure: a read that fails fails the branch; when it ends, its state
-///   answers whoever waits.
+/// - Failure: a read that fails fails the branch; a check of the event log that
+///   fails is repeated; when the actor ends, its state answers whatever is
+///   left.
 /// @param self The actor handle.
 /// @param options Moved into the state.
-fallback_reader_actor::behavior_type fallback_reader(
-  fallback_reader_actor::stateful_pointer<fallback_reader_state> self,
+fallback_reader_impl::behavior_type fallback_reader(
+  fallback_reader_impl::stateful_pointer<fallback_reader_state> self,
   fallback_reader_options options);
 
 } // namespace tillstream

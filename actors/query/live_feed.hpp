@@ -3,6 +3,7 @@
 #include "actors/directory/view.hpp"
 #include "messages/core/limits.hpp"
 #include "messages/model/http.hpp"
+#include "messages/model/queries.hpp"
 #include "messages/protocol/query.hpp"
 
 #include <caf/actor_clock.hpp>
@@ -10,9 +11,7 @@
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace tillstream {
@@ -22,7 +21,7 @@ struct live_listener {
   http_stream_ptr stream;
   /// Who listens; asked again each time whether he still may.
   principal who;
-  /// `Last-Event-ID`: the state that the page has; empty: none.
+  /// `Last-Event-ID`: the version that the page has; empty: none.
   std::string known_id;
 };
 
@@ -45,36 +44,41 @@ struct live_feed_state {
   struct listener {
     live_listener_ptr who;
     /// When something was sent last.
-    time_point told;
+    time_point sent_at;
+    /// He may not listen any more, and is to be told so.
+    bool is_over = false;
   };
 
   live_feed_options options;
   std::vector<listener> listeners;
-  /// The last state: its id, and the answer that told it.
-  std::string id;
-  std::string summary;
-  /// How far it reaches: `as_of`, `pending_events`, `lag_ms`.
-  std::string progress;
-  bool is_pending = false;
-  /// Why there is no newer state; empty: there is.
-  std::string trouble;
-  /// A query is on its way, or a tick.
+  /// The latest answer; its version is empty while there is none.
+  query_reply latest;
+  /// The last query brought no answer.
+  bool failing = false;
+  /// A query is in flight, or a tick.
   bool busy = false;
-  time_point asked;
+  time_point requested_at;
 };
+
+/// LIVE FEED as it sees itself.
+using live_feed_impl = live_feed_actor::extend<
+  // Time for the next query.
+  caf::reacts_to<atom::tick>>;
 
 /// Tells pages what changes, as server-sent events:
 ///
-/// ```
-///  event: summary   id: <state>   the answer of /analytics/summary
-///  event: progress                as_of, pending_events, lag_ms: no new
-///  numbers event: trouble                 there is no newer state at the
-///  moment event: over                    signed out, or the key was revoked
-/// ```
+///   event: summary    the answer of /analytics/summary; its id is the version
+///   event: progress   as_of, pending_events, lag_ms: the numbers are the same
+///   event: trouble    there is no newer answer at the moment
+///   event: over       signed out, or the key was revoked: the stream ends
 ///
-/// The id is a digest of the numbers, so it is the same on every node: a page
-/// that comes back with the `Last-Event-ID` of the current state, wherever, is
-/// only told how far that reaches.
+///   idle ──a page opens──> query ──reply──> announce ──> pause ──tick──> query
+///    ^                                                     │
+///    └────────────────── nobody listens ───────────────────┘
+///
+/// The version is a digest of the numbers, so it is the same on every node: a
+/// page that comes back with the `Last-Event-ID` of the current state,
+/// wherever, is only told how far that reaches.
 ///
 /// - Promise: at most one event a second and page; at least one each heartbeat.
 /// - Thread: cooperative; no handler blocks.
@@ -82,20 +86,8 @@ struct live_feed_state {
 ///   fewer when the answer is large; pages are bounded by the edge's streams.
 ///   A slow page misses states instead of queueing them.
 /// - Failure: when it ends, its streams do, and the pages come again.
-live_feed_actor::behavior_type
-live_feed(live_feed_actor::stateful_pointer<live_feed_state> self,
+live_feed_impl::behavior_type
+live_feed(live_feed_impl::stateful_pointer<live_feed_state> self,
           live_feed_options options);
-
-/// What a summary says, told apart from how far it reaches.
-struct live_summary {
-  /// Digest of the numbers.
-  std::string id;
-  /// JSON of `as_of`, `pending_events`, `lag_ms`.
-  std::string progress;
-  bool is_pending = false;
-};
-
-/// @returns nothing when `json` is no answer of `/analytics/summary`.
-std::optional<live_summary> read_summary(std::string_view json);
 
 } // namespace tillstream

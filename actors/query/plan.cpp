@@ -1,6 +1,7 @@
 #include "actors/query/plan.hpp"
 
-#include "actors/query/answer.hpp"
+#include "actors/query/accept.hpp"
+#include "actors/query/parameter_reader.hpp"
 #include "messages/codec/json.hpp"
 #include "messages/core/limits.hpp"
 #include "messages/core/text.hpp"
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <map>
 #include <set>
@@ -19,11 +19,9 @@ namespace tillstream {
 
 namespace {
 
-using one_day = std::chrono::duration<int64_t, std::ratio<86400>>;
-
-constexpr auto week = one_day{7};
-constexpr size_t limit_default = 10;
-constexpr auto days_default = one_day{30};
+constexpr auto one_day = std::chrono::days{1};
+constexpr auto week = std::chrono::weeks{1};
+constexpr auto days_default = std::chrono::days{30};
 constexpr int buckets_default = 12;
 constexpr int hours_of_short_day = 23;
 constexpr int64_t heat_rows = heat_cells;
@@ -38,121 +36,7 @@ constexpr std::array<std::pair<std::string_view, analytics>, 7> names{{
   {"heatmap", analytics::heatmap},
 }};
 
-constexpr std::array<std::pair<std::string_view, bucket_size>, 4> sizes{{
-  {"hour", bucket_size::hour},
-  {"day", bucket_size::day},
-  {"week", bucket_size::week},
-  {"month", bucket_size::month},
-}};
-
-// -- parameters ---------------------------------------------------------------
-
-/// Takes parameters out of a query and keeps the first thing that is wrong.
-class parameter_reader {
-public:
-  explicit parameter_reader(const http_request& request)
-    : rest_(request.query) {
-    if (request.garbled_parameter)
-      refuse(*request.garbled_parameter,
-             "must be percent-encoded UTF-8 without U+0000");
-  }
-
-  void refuse(std::string_view name, std::string detail) {
-    if (!wrong_)
-      wrong_.emplace(std::string{name}, std::move(detail));
-  }
-
-  const auto& wrong() const {
-    return wrong_;
-  }
-
-  /// Whether a name is still there to be taken.
-  bool has(std::string_view name) const {
-    auto is_it = [&](const auto& x) { return x.first == name; };
-    return std::any_of(rest_.begin(), rest_.end(), is_it);
-  }
-
-  /// Takes all values of a name.
-  std::vector<std::string> take_all(std::string_view name) {
-    std::vector<std::string> result;
-    std::erase_if(rest_, [&](auto& x) {
-      if (x.first != name)
-        return false;
-      result.push_back(std::move(x.second));
-      return true;
-    });
-    return result;
-  }
-
-  std::optional<std::string> take(std::string_view name) {
-    auto xs = take_all(name);
-    if (xs.size() > 1)
-      refuse(name, "may be given once only");
-    if (xs.empty())
-      return std::nullopt;
-    return std::move(xs.front());
-  }
-
-  std::optional<calendar_day> take_day(std::string_view name) {
-    auto text = take(name);
-    if (!text)
-      return std::nullopt;
-    auto result = parse_day(*text);
-    if (!result)
-      refuse(name, "must be a date YYYY-MM-DD");
-    return result;
-  }
-
-  size_t take_limit() {
-    auto text = take("limit");
-    if (!text)
-      return limit_default;
-    size_t result = 0;
-    auto end = text->data() + text->size();
-    auto [last, err] = std::from_chars(text->data(), end, result);
-    if (err != std::errc{} || last != end || result < 1
-        || result > limits::rank_max)
-      refuse("limit",
-             fmt::format("must be a number from 1 to {}", limits::rank_max));
-    return result;
-  }
-
-  /// Takes one of two words. @returns whether it is `yes`.
-  bool take_choice(std::string_view name, std::string_view yes,
-                   std::string_view no, bool preset) {
-    auto text = take(name);
-    if (!text)
-      return preset;
-    if (*text != yes && *text != no)
-      refuse(name, fmt::format("must be {} or {}", yes, no));
-    return *text == yes;
-  }
-
-  bucket_size take_size(std::string_view name, bucket_size smallest) {
-    auto text = take(name);
-    if (!text)
-      return bucket_size::day;
-    for (auto [word, size] : sizes)
-      if (word == *text && size >= smallest)
-        return size;
-    refuse(name, smallest == bucket_size::hour
-                   ? "must be hour, day, week or month"
-                   : "must be day, week or month");
-    return bucket_size::day;
-  }
-
-  /// What nobody took is unknown.
-  void finish() {
-    if (!rest_.empty())
-      refuse(rest_.front().first, "is not a parameter of this question");
-  }
-
-private:
-  header_list rest_;
-  std::optional<std::pair<std::string, std::string>> wrong_;
-};
-
-problem bad_parameter(const std::pair<std::string, std::string>& wrong) {
+problem bad_parameter(const parameter_reader::complaint& wrong) {
   problem result;
   result.status = 400;
   result.name = "bad-parameter";
@@ -165,9 +49,9 @@ problem bad_parameter(const std::pair<std::string, std::string>& wrong) {
 
 // -- branches -----------------------------------------------------------------
 
-asked_branch
-make_asked(const branch& where, const directory& chain, timestamp now) {
-  asked_branch result;
+planned_branch
+make_planned(const branch& where, const directory& chain, timestamp now) {
+  planned_branch result;
   result.where = &where;
   result.clock = chain.clock(where.id);
   if (result.clock == nullptr)
@@ -189,7 +73,7 @@ void read_branches(parameter_reader& in, analytics_plan& plan) {
       in.refuse("branch_id", "names a branch that the chain does not have");
   for (const auto& x : chain.branches)
     if (wanted.empty() || wanted.count(x.id) > 0)
-      plan.branches.push_back(make_asked(x, *plan.chain, plan.now));
+      plan.branches.push_back(make_planned(x, *plan.chain, plan.now));
   plan.whole_chain = plan.branches.size() == chain.branches.size();
 }
 
@@ -207,7 +91,7 @@ calendar_day default_from(calendar_day to, bucket_size step) {
     case bucket_size::hour:
       return to;
     case bucket_size::day:
-      return to - (days_default - one_day{1});
+      return to - (days_default - one_day);
     case bucket_size::week:
       return week_start(to) - week * (buckets_default - 1);
     case bucket_size::month:
@@ -215,7 +99,7 @@ calendar_day default_from(calendar_day to, bucket_size step) {
   }
   auto result = month_start(to);
   for (int i = 1; i < buckets_default; ++i)
-    result = month_start(result - one_day{1});
+    result = month_start(result - one_day);
   return result;
 }
 
@@ -307,7 +191,7 @@ void read_days(parameter_reader& in, analytics_plan& plan) {
   plan.any_days = true;
   plan.date = plan.to = *to;
   plan.from = *from;
-  plan.previous_to = plan.from - one_day{1};
+  plan.previous_to = plan.from - one_day;
   plan.previous_from = plan.previous_to - (plan.to - plan.from);
 }
 
@@ -322,8 +206,8 @@ void read_period(parameter_reader& in, analytics_plan& plan) {
     return;
   plan.date = date.value_or(latest_today(plan));
   plan.from = bucket_start(plan.date, plan.step);
-  plan.to = next_bucket(plan.from, plan.step) - one_day{1};
-  plan.previous_to = plan.from - one_day{1};
+  plan.to = next_bucket(plan.from, plan.step) - one_day;
+  plan.previous_to = plan.from - one_day;
   plan.previous_from = bucket_start(plan.previous_to, plan.step);
 }
 
@@ -473,32 +357,6 @@ std::optional<analytics> find_analytics(std::string_view name) {
   return std::nullopt;
 }
 
-std::string_view to_string(bucket_size x) {
-  return sizes[static_cast<size_t>(x)].first;
-}
-
-calendar_day bucket_start(calendar_day day, bucket_size step) {
-  switch (step) {
-    case bucket_size::week:
-      return week_start(day);
-    case bucket_size::month:
-      return month_start(day);
-    default:
-      return day;
-  }
-}
-
-calendar_day next_bucket(calendar_day first, bucket_size step) {
-  switch (step) {
-    case bucket_size::week:
-      return first + week;
-    case bucket_size::month:
-      return next_month(first);
-    default:
-      return first + one_day{1};
-  }
-}
-
 std::variant<analytics_plan, problem>
 plan_query(const analytics_query& query, directory_ptr chain, timestamp now) {
   analytics_plan plan;
@@ -568,58 +426,12 @@ shard_query_ptr query_for(const analytics_plan& plan, size_t index) {
   return result;
 }
 
-// -- content negotiation ------------------------------------------------------
-
-namespace {
-
-/// The weight in thousandths; what can't be read counts as 1.
-int weight_of(std::string_view parameters) {
-  while (!parameters.empty()) {
-    auto x = trim(next_part(parameters, ';'));
-    if (x.size() < 3 || (x[0] != 'q' && x[0] != 'Q') || x[1] != '=')
-      continue;
-    x.remove_prefix(2);
-    if (x.front() != '0')
-      return 1000;
-    int result = 0;
-    for (size_t i = 2; i < 5; ++i)
-      result = result * 10
-               + (i < x.size() && x[i] >= '0' && x[i] <= '9' ? x[i] - '0' : 0);
-    return result;
-  }
-  return 1000;
-}
-
-} // namespace
-
-bool prefers_csv(std::string_view accept) {
-  // The most precise range that fits gives the weight.
-  int csv = 0, json = 0, csv_rank = 0, json_rank = 0;
-  auto take = [](int& weight, int& rank, int new_weight, int new_rank) {
-    if (new_rank > rank) {
-      weight = new_weight;
-      rank = new_rank;
-    }
-  };
-  while (!accept.empty()) {
-    auto parameters = next_part(accept, ',');
-    auto range = trim(next_part(parameters, ';'));
-    auto weight = weight_of(parameters);
-    if (range == "*/*") {
-      take(csv, csv_rank, weight, 1);
-      take(json, json_rank, weight, 1);
-    } else if (equals_nocase(range, "text/*")) {
-      take(csv, csv_rank, weight, 2);
-    } else if (equals_nocase(range, "application/*")) {
-      take(json, json_rank, weight, 2);
-    } else if (equals_nocase(range, "text/csv")) {
-      take(csv, csv_rank, weight, 3);
-    } else if (equals_nocase(range, "application/json")) {
-      take(json, json_rank, weight, 3);
-    }
-  }
-  // Browsers send `text/html, */*`: what nobody asked for by name is JSON.
-  return csv_rank >= 2 && csv > json;
+std::vector<shard_query_ptr> make_shard_queries(const analytics_plan& plan) {
+  std::vector<shard_query_ptr> result;
+  auto differ = plan.what == analytics::summary;
+  for (size_t i = 0; i < plan.branches.size(); ++i)
+    result.push_back(i == 0 || differ ? query_for(plan, i) : result.front());
+  return result;
 }
 
 } // namespace tillstream

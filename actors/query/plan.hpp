@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/directory/view.hpp"
+#include "actors/query/buckets.hpp"
 #include "messages/codec/problem.hpp"
 #include "messages/model/apply.hpp"
 #include "messages/model/queries.hpp"
@@ -16,7 +17,7 @@
 #include <vector>
 
 /// @file actors/query/plan.hpp
-/// From the parameters of a query to what the shards are asked. No actor.
+/// From the parameters of a query to the queries for the shards. No actor.
 
 namespace tillstream {
 
@@ -33,24 +34,20 @@ enum class analytics : uint8_t {
 /// @returns the analytics of a path's last segment, e.g. `top-products`.
 std::optional<analytics> find_analytics(std::string_view name);
 
-enum class bucket_size : uint8_t { hour, day, week, month };
-
-std::string_view to_string(bucket_size x);
-
-/// A branch that was asked, at the time of the query.
-struct asked_branch {
+/// A branch of the query, at the time of the query.
+struct planned_branch {
   const branch* where = nullptr;
   const branch_clock* clock = nullptr;
   /// The business day and its minute that it is there now.
   calendar_day today;
   int minute = 0;
-  /// `summary`: the day asked, and the last minute of the day one week before
-  /// that it is compared up to.
+  /// `summary`: its day, and the last minute of the day one week before that it
+  /// is compared up to.
   calendar_day date;
   int minute_max = last_minute;
 };
 
-/// Branches that are asked for the same day. Distinct customers are counted
+/// Branches whose summaries are of the same day. Distinct customers are counted
 /// for a group together.
 struct day_group {
   calendar_day date;
@@ -70,8 +67,8 @@ struct analytics_plan {
   /// By the database's clock.
   timestamp now;
   /// Ordered by id.
-  std::vector<asked_branch> branches;
-  /// All branches of the chain were asked.
+  std::vector<planned_branch> branches;
+  /// All branches of the chain are in the query.
   bool whole_chain = false;
   /// `top-products`: the day in the period.
   calendar_day date;
@@ -87,37 +84,31 @@ struct analytics_plan {
   size_t limit = 0;
   std::string product_id;
   std::optional<uuid> after;
-  /// `detail=total`: the branches are asked, but not told one by one.
+  /// `detail=total`: the answer has no sections for single branches.
   bool total_only = false;
   bool csv = false;
   std::vector<day_group> groups;
-  /// Distinct customers that do not add up over the branches asked: counted
-  /// in the tables.
+  /// Distinct customers that do not add up over these branches: counted in the
+  /// tables.
   std::vector<slice_request> subsets;
 };
 
 /// Reads the parameters.
 ///
 /// Defaults: `date` today, in each branch's own zone; `to` the latest today of
-/// the branches asked; `from` that day for hours, 30 days for days, 12 weeks
+/// these branches; `from` that day for hours, 30 days for days, 12 weeks
 /// or 12 months; for `top-products` `from` and `to` may stand in the place of
 /// `period` and `date`; `granularity` and `period` day; `by` revenue for
 /// products, purchases for customers; `limit` 10; all branches,
-/// each of them told.
+/// each with a section of its own.
 /// @returns a `400` that names the parameter, or `404` for an unknown name.
 std::variant<analytics_plan, problem>
 plan_query(const analytics_query& query, directory_ptr chain, timestamp now);
 
-/// What the shard of `branches[index]` is asked.
+/// The query for the shard of `branches[index]`.
 shard_query_ptr query_for(const analytics_plan& plan, size_t index);
 
-/// First day of the bucket that `day` is in. @pre `step` is not `hour`
-calendar_day bucket_start(calendar_day day, bucket_size step);
-
-/// First day of the bucket behind the one that begins with `first`.
-calendar_day next_bucket(calendar_day first, bucket_size step);
-
-/// Whether `accept` prefers CSV to JSON (RFC 9110, 12.5.1).
-bool prefers_csv(std::string_view accept);
+/// The same for all branches: one query for all of them where none differs.
+std::vector<shard_query_ptr> make_shard_queries(const analytics_plan& plan);
 
 } // namespace tillstream

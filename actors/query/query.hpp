@@ -30,13 +30,13 @@ struct query_options {
   std::string node = {};
 
   /// Answers for our own branches; null on a node without any.
-  shard_manager_actor shards = {};
+  branch_queries_actor shards = {};
 
   /// Asks the owners of the others; null on a node that is alone.
   peers_actor peers = {};
 
   /// Answers for branches whose owner is away.
-  fallback_reader_actor tables = {};
+  fallback_reader_actor fallback = {};
 
   /// Who owns what; null or empty: we own all.
   ownership_view_ptr owners = nullptr;
@@ -63,29 +63,35 @@ struct query_options {
 struct query_state {
   using time_point = caf::actor_clock::time_point;
 
-  /// The branches of a query (indexes into its plan), by who is asked.
+  /// Branches of a query: indexes into its plan.
+  using indexes = std::vector<size_t>;
+
+  /// The branches of a query, by who answers for them.
   struct routes {
     /// SHARD MANAGER of this node.
-    std::vector<size_t> here;
+    indexes here;
     /// Other nodes.
-    std::map<std::string, std::vector<size_t>> elsewhere;
-    /// The tables: nobody alive owns them.
-    std::vector<size_t> nowhere;
+    std::map<std::string, indexes> elsewhere;
+    /// FALLBACK READER: nobody alive owns them.
+    indexes unowned;
   };
 
   /// A query that is being answered.
   struct running {
     analytics_plan plan;
-    /// The same for waiting and asking, so that who saw the event is asked.
+    /// What each branch is asked for.
+    std::vector<shard_query_ptr> queries;
+    /// The same for the wait and for the parts, so that whoever saw the event
+    /// gives the part.
     routes where;
     answer_parts parts;
     std::string name;
     std::string trace_id;
-    caf::typed_response_promise<http_reply_ptr> promise;
+    caf::typed_response_promise<query_reply> promise;
     time_point begun;
-    /// Answers that this step still waits for.
+    /// Replies that this step still waits for.
     size_t missing = 0;
-    /// Tells the steps apart: late answers of an earlier one count no more.
+    /// Tells the steps apart: late replies to an earlier one are dropped.
     int step = 0;
   };
 
@@ -93,7 +99,7 @@ struct query_state {
 
   query_state() = default;
 
-  /// Answers whoever still waits.
+  /// Answers all that are in flight.
   ~query_state();
 
   static inline const char* name = "query";
@@ -103,7 +109,7 @@ struct query_state {
   std::set<running_ptr> queries;
 };
 
-/// Answers the dashboard: asks the shards of the branches wherever they are,
+/// Answers the dashboard: requests the parts of all branches wherever they are,
 /// merges, renders.
 ///
 ///   plan ──> after? ──> parts ──> distinct customers? ──> render
@@ -111,11 +117,12 @@ struct query_state {
 ///               │         └──────────────┴─> 503 if one part fails
 ///               └─> waits until one shard has the event, or time is up
 ///
-/// A branch's part comes from the first of these that gives it:
+/// A branch's part comes from the first of these that gives one that fits the
+/// query:
 ///
-///   owned here ──> SHARD MANAGER ──────────┐ not the owner, restarting, late
-///   owned elsewhere ──> PEERS ──────┼─> FALLBACK READER
-///   owned by nobody alive ──────────┘
+///   owned here ───────> SHARD MANAGER ──┐ not the owner, restarting, late,
+///   owned elsewhere ──> PEERS ──────────┼─> FALLBACK READER   wrong part
+///   owned by nobody ────────────────────┘
 ///
 /// - Promise: an answer is whole or there is none: when one part can't be had
 ///   it is `503` with `Retry-After`, never a sum that lacks a branch. All nodes
@@ -124,7 +131,7 @@ struct query_state {
 /// - Limits: `in_flight_max` queries; above that `503`. Every query ends
 ///   within `answer_max`. One message a node and query, whatever the number
 ///   of its branches.
-/// - Failure: when it ends, its state answers whoever waits.
+/// - Failure: when it ends, its state answers all that are in flight.
 /// @param self The actor handle.
 /// @param options Moved into the state.
 query_actor::behavior_type

@@ -3,134 +3,209 @@
 #include "messages/codec/csv.hpp"
 #include "messages/codec/json.hpp"
 #include "messages/core/money.hpp"
+#include "messages/core/time.hpp"
+#include "messages/core/uuid.hpp"
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <type_traits>
 
 /// @file actors/query/rows.hpp
-/// One way to write rows, for JSON and CSV alike.
+/// A row names its columns once, in a function `describe(f, row)` that calls
+/// `f(name, value)` for each of them. The three visitors of this file make of
+/// that the members of a JSON object, the fields of a CSV record, and the
+/// header of the CSV.
+///
+/// A value is a text, an integer, a boolean, a time, a day, an id, one of the
+/// types below, or one of those that may be missing (`std::optional`). Columns
+/// that belong together are a row of their own: `f.group(name, row)`.
 
 namespace tillstream {
 
-/// Writes the fields of a row. JSON names them; CSV relies on their order,
-/// which is that of the header.
-class row_writer {
+/// Rendered as a decimal string.
+struct money {
+  minor_units amount = 0;
+};
+
+/// A JSON number, as rendered.
+struct digits {
+  std::string text;
+};
+
+/// A value that moves while nothing is sold: the version of an answer does not
+/// depend on it.
+template <class T>
+struct moving {
+  T value;
+};
+
+/// Rows that have nothing to say.
+struct no_columns {};
+
+template <class F>
+void describe(F&, const no_columns&) {
+  // nop
+}
+
+/// Nothing where there is no text.
+inline std::optional<std::string_view> if_any(std::string_view x) {
+  return x.empty() ? std::nullopt : std::optional{x};
+}
+
+inline std::string_view render_text(std::string_view x) {
+  return x;
+}
+
+inline std::string render_text(timestamp x) {
+  return to_rfc3339(x);
+}
+
+inline std::string render_text(calendar_day x) {
+  return to_string(x);
+}
+
+inline std::string render_text(const uuid& x) {
+  return to_string(x);
+}
+
+/// Writes rows as members of the JSON object that is open.
+class json_row {
 public:
-  explicit row_writer(const currency& unit) : unit_(unit) {
+  static constexpr bool is_csv = false;
+
+  /// @param with_moving Whether `moving` values are written, too.
+  json_row(json_writer& out, const currency& unit, bool with_moving)
+    : out_(out),
+      unit_(unit),
+      with_moving_(with_moving) {
     // nop
   }
 
-  virtual ~row_writer() = default;
-
-  virtual void text(std::string_view name, std::string_view value) = 0;
-  virtual void integer(std::string_view name, int64_t value) = 0;
-  virtual void boolean(std::string_view name, bool value) = 0;
-  /// A JSON number, as rendered.
-  virtual void number(std::string_view name, std::string_view digits) = 0;
-  virtual void null(std::string_view name) = 0;
-  /// The fields up to `end_group` belong together.
-  virtual void begin_group(std::string_view name) = 0;
-  virtual void end_group() = 0;
-  /// A field that only the one or the other has.
-  virtual bool is_csv() const = 0;
-
-  void money(std::string_view name, minor_units amount) {
-    text(name, format_money(amount, unit_));
+  template <class T>
+  void operator()(std::string_view name, const T& value) {
+    out_.key(name);
+    put(value);
   }
 
-  void text_or_null(std::string_view name, std::string_view value) {
-    if (value.empty())
-      null(name);
-    else
-      text(name, value);
+  template <class T>
+  void operator()(std::string_view name, const moving<T>& x) {
+    if (with_moving_)
+      (*this)(name, x.value);
   }
 
-  void integer_or_null(std::string_view name, std::optional<int64_t> value) {
-    if (value)
-      integer(name, *value);
-    else
-      null(name);
+  template <class Row>
+  void group(std::string_view name, const Row& row) {
+    out_.key(name).begin_object();
+    describe(*this, row);
+    out_.end_object();
   }
 
 private:
+  template <class T>
+  void put(const T& x) {
+    if constexpr (std::is_same_v<T, bool>)
+      out_.boolean(x);
+    else if constexpr (std::is_same_v<T, int64_t>)
+      out_.integer(x);
+    else if constexpr (std::is_same_v<T, money>)
+      out_.string(format_money(x.amount, unit_));
+    else if constexpr (std::is_same_v<T, digits>)
+      out_.raw(x.text);
+    else
+      out_.string(render_text(x));
+  }
+
+  template <class T>
+  void put(const std::optional<T>& x) {
+    if (x)
+      put(*x);
+    else
+      out_.null();
+  }
+
+  json_writer& out_;
+  const currency& unit_;
+  bool with_moving_;
+};
+
+/// Writes rows as fields of the CSV record that is open.
+class csv_row {
+public:
+  static constexpr bool is_csv = true;
+
+  csv_row(csv_writer& out, const currency& unit) : out_(out), unit_(unit) {
+    // nop
+  }
+
+  template <class T>
+  void operator()(std::string_view, const T& value) {
+    put(value);
+  }
+
+  template <class Row>
+  void group(std::string_view, const Row& row) {
+    describe(*this, row);
+  }
+
+private:
+  template <class T>
+  void put(const T& x) {
+    if constexpr (std::is_same_v<T, bool>)
+      out_.field(x ? "true" : "false");
+    else if constexpr (std::is_same_v<T, int64_t>)
+      out_.field(x);
+    else if constexpr (std::is_same_v<T, money>)
+      out_.field(format_money(x.amount, unit_));
+    else if constexpr (std::is_same_v<T, digits>)
+      out_.field(x.text);
+    else
+      out_.field(render_text(x));
+  }
+
+  template <class T>
+  void put(const std::optional<T>& x) {
+    if (x)
+      put(*x);
+    else
+      out_.field(std::string_view{});
+  }
+
+  template <class T>
+  void put(const moving<T>& x) {
+    put(x.value);
+  }
+
+  csv_writer& out_;
   const currency& unit_;
 };
 
-class json_row_writer final : public row_writer {
+/// Writes the names of a row's columns; those of a group with its name before
+/// them.
+class csv_header {
 public:
-  json_row_writer(json_writer& out, const currency& unit)
-    : row_writer(unit),
-      out_(out) {
+  static constexpr bool is_csv = true;
+
+  explicit csv_header(csv_writer& out) : out_(out) {
     // nop
   }
 
-  void text(std::string_view name, std::string_view value) override {
-    out_.field(name, value);
-  }
-  void integer(std::string_view name, int64_t value) override {
-    out_.field(name, value);
-  }
-  void boolean(std::string_view name, bool value) override {
-    out_.field(name, value);
-  }
-  void number(std::string_view name, std::string_view digits) override {
-    out_.key(name).raw(digits);
-  }
-  void null(std::string_view name) override {
-    out_.key(name).null();
-  }
-  void begin_group(std::string_view name) override {
-    out_.key(name).begin_object();
-  }
-  void end_group() override {
-    out_.end_object();
-  }
-  bool is_csv() const override {
-    return false;
+  template <class T>
+  void operator()(std::string_view name, const T&) {
+    out_.field(prefix_ + std::string{name});
   }
 
-private:
-  json_writer& out_;
-};
-
-class csv_row_writer final : public row_writer {
-public:
-  csv_row_writer(csv_writer& out, const currency& unit)
-    : row_writer(unit),
-      out_(out) {
-    // nop
-  }
-
-  void text(std::string_view, std::string_view value) override {
-    out_.field(value);
-  }
-  void integer(std::string_view, int64_t value) override {
-    out_.field(value);
-  }
-  void boolean(std::string_view, bool value) override {
-    out_.field(value ? "true" : "false");
-  }
-  void number(std::string_view, std::string_view digits) override {
-    out_.field(digits);
-  }
-  void null(std::string_view) override {
-    out_.field(std::string_view{});
-  }
-  void begin_group(std::string_view) override {
-    // Names are in the header.
-  }
-  void end_group() override {
-    // Names are in the header.
-  }
-  bool is_csv() const override {
-    return true;
+  template <class Row>
+  void group(std::string_view name, const Row& row) {
+    prefix_ = std::string{name} + "_";
+    describe(*this, row);
+    prefix_.clear();
   }
 
 private:
   csv_writer& out_;
+  std::string prefix_;
 };
 
 } // namespace tillstream

@@ -17,7 +17,7 @@ namespace {
 
 query_actor::behavior_type answer_at_once(query_actor::pointer) {
   return {
-    [](atom::ask, const analytics_query_ptr&) { return http_reply_ptr{}; }};
+    [](atom::ask, const analytics_query_ptr&) { return query_reply{}; }};
 }
 
 /// There and back: two messages between threads, one time-out set and taken

@@ -108,4 +108,32 @@ timestamp branch_clock::begin_of(calendar_day day) const {
   return timestamp{local.time_since_epoch() - info.first.offset};
 }
 
+std::vector<local_hour>
+local_hours(const branch_clock& clock, calendar_day from, calendar_day to) {
+  std::vector<local_hour> result;
+  auto add = [&](timestamp start, seconds utc_offset) {
+    if (result.empty() || result.back().start < start)
+      result.push_back({start, utc_offset});
+  };
+  auto begin = clock.begin_of(from);
+  for (auto day = from; day <= to; day += days{1}) {
+    auto end = clock.begin_of(day + days{1});
+    auto offset = clock.utc_offset(begin);
+    auto first = clock.at(begin).hour;
+    if (offset == clock.utc_offset(end - 1ms)) {
+      add(first, clock.utc_offset(first));
+      for (auto t = clock.at(begin + 1h).hour; t < end; t += 1h)
+        add(t, offset);
+    } else {
+      // The clock is set on this day; zones shift by quarters of an hour.
+      for (auto t = begin; t < end; t += 15min) {
+        auto hour = clock.at(t).hour;
+        add(hour, clock.utc_offset(hour));
+      }
+    }
+    begin = end;
+  }
+  return result;
+}
+
 } // namespace tillstream

@@ -91,4 +91,16 @@ private:
   int day_start_minutes_ = 0;
 };
 
+/// An hour as the local clock shows it.
+struct local_hour {
+  timestamp start;
+  /// In force at `start`.
+  std::chrono::seconds utc_offset;
+};
+
+/// The hours that the clock shows on the business days `from`..`to`, in order.
+/// A day has 23 to 25 of them.
+std::vector<local_hour>
+local_hours(const branch_clock& clock, calendar_day from, calendar_day to);
+
 } // namespace tillstream

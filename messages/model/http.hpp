@@ -48,6 +48,8 @@ struct http_reply {
   std::string body;
 };
 
+using http_reply_ptr = std::shared_ptr<const http_reply>;
+
 /// The body of a reply that has no end yet, e.g. of server-sent events. Its
 /// owner may be on any thread; letting go of it ends the body.
 class http_stream {

@@ -20,20 +20,16 @@ using fallback_reader_actor = caf::typed_actor<
                   shard_query_ptr>::with<shard_answer_ptr>,
   // Waits until an event of one of the branches is in the event log; false
   // after `limits::after_wait_max`.
-  caf::replies_to<atom::after, uuid, strings_ptr>::with<bool>,
-  // INTERNAL: Looks into the event log again.
-  caf::reacts_to<atom::tick>>;
+  caf::replies_to<atom::after, uuid, strings_ptr>::with<bool>>;
 
 /// The QUERY interface.
 using query_actor = caf::typed_actor<
   // Answers a query of the dashboard, rendered.
-  caf::replies_to<atom::ask, analytics_query_ptr>::with<http_reply_ptr>>;
+  caf::replies_to<atom::ask, analytics_query_ptr>::with<query_reply>>;
 
 /// The LIVE FEED interface.
 using live_feed_actor = caf::typed_actor<
   // Tells this page from now on what changes.
-  caf::reacts_to<atom::open, live_listener_ptr>,
-  // INTERNAL: Asks for the state again, or tells that nothing changed.
-  caf::reacts_to<atom::tick>>;
+  caf::reacts_to<atom::open, live_listener_ptr>>;
 
 } // namespace tillstream

@@ -159,7 +159,7 @@ BOOST_AUTO_TEST_CASE(the_tables_answer_for_an_owner_that_is_away) {
   auto frozen = asked.ask("/analytics/revenue");
   BOOST_TEST(frozen.status == 200);
   BOOST_TEST(timeless(frozen.body) == before);
-  BOOST_TEST(metric(asked, "tillstream_table_answers_total") > 0);
+  BOOST_TEST(metric(asked, "tillstream_fallback_answers_total") > 0);
   // A sale of theirs is committed, and said to be pending until somebody else
   // has taken the branch over and applied it.
   auto theirs_first = *theirs.begin();

@@ -91,7 +91,7 @@ struct script {
   std::function<caf::result<purchase_details_ptr>(const purchase_lookup&)> find;
   std::function<caf::result<customer_page_ptr>(const customer_page_request&)>
     list;
-  std::function<caf::result<http_reply_ptr>(const analytics_query_ptr&)> ask;
+  std::function<caf::result<query_reply>(const analytics_query_ptr&)> ask;
   std::vector<purchase_ptr> purchases;
   std::function<caf::result<uuid>(const sign_in_link&)> take_link;
   std::vector<session_end> ended;
@@ -159,9 +159,6 @@ fake_feed(live_feed_actor::pointer, script* play) {
     [play](atom::open, const live_listener_ptr& x) {
       play->listeners.push_back(x);
     },
-    [](atom::tick) {
-      // nop
-    },
   };
 }
 
@@ -217,7 +214,7 @@ struct fixture : tests::actor_fixture {
       = [](const customer_page_request&) -> caf::result<customer_page_ptr> {
       return std::make_shared<const std::vector<known_customer>>();
     };
-    play.ask = [](const analytics_query_ptr& x) -> caf::result<http_reply_ptr> {
+    play.ask = [](const analytics_query_ptr& x) -> caf::result<query_reply> {
       http_reply reply;
       reply.body = x->name;
       return std::make_shared<const http_reply>(std::move(reply));
@@ -878,7 +875,7 @@ BOOST_AUTO_TEST_CASE(branches_are_those_of_the_chain) {
 
 BOOST_AUTO_TEST_CASE(queries_go_to_query_and_its_reply_goes_out) {
   auto x = make("GET", "/analytics/top-products?by=revenue", "owner");
-  play.ask = [&](const analytics_query_ptr& q) -> caf::result<http_reply_ptr> {
+  play.ask = [&](const analytics_query_ptr& q) -> caf::result<query_reply> {
     BOOST_TEST(q->name == "top-products");
     BOOST_TEST((q->request->query == header_list{{"by", "revenue"}}));
     BOOST_TEST(q->trace_id.size() == 32u);
@@ -903,15 +900,15 @@ BOOST_AUTO_TEST_CASE(readers_in_trouble_are_a_503) {
     = [](const customer_page_request&) -> caf::result<customer_page_ptr> {
     return caf::make_error(errc::timeout);
   };
-  play.ask = [](const analytics_query_ptr&) -> caf::result<http_reply_ptr> {
+  play.ask = [](const analytics_query_ptr&) -> caf::result<query_reply> {
     return caf::make_error(errc::not_owner);
   };
   check_fails(make("GET", "/purchases/" + std::string{some_id}, "owner"), 503,
               "unavailable");
   check_fails(make("GET", "/customers", "owner"), 503, "unavailable");
   check_fails(make("GET", "/analytics/heatmap", "owner"), 503, "unavailable");
-  play.ask = [](const analytics_query_ptr&) -> caf::result<http_reply_ptr> {
-    return http_reply_ptr{};
+  play.ask = [](const analytics_query_ptr&) -> caf::result<query_reply> {
+    return query_reply{};
   };
   check_fails(make("GET", "/analytics/heatmap", "owner"), 500,
               "internal-error");
@@ -1182,7 +1179,7 @@ BOOST_AUTO_TEST_CASE(without_room_for_a_stream_it_is_a_503) {
 
 BOOST_AUTO_TEST_CASE(answers_are_packed_for_those_who_take_it) {
   std::string large(5000, 'x');
-  play.ask = [&](const analytics_query_ptr&) -> caf::result<http_reply_ptr> {
+  play.ask = [&](const analytics_query_ptr&) -> caf::result<query_reply> {
     http_reply reply;
     reply.body = large;
     return std::make_shared<const http_reply>(std::move(reply));

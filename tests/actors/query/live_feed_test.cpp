@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 using namespace tillstream;
@@ -55,30 +56,37 @@ struct script {
   std::string as_of = "2019-04-17T01:30:00.000Z";
   std::string revenue = "1.00";
   int pending = 0;
+  std::optional<int64_t> lag_ms = 0;
   bool fails = false;
-  int asked = 0;
+  /// It answers that it cannot answer now.
+  bool not_ready = false;
+  int queries = 0;
   /// Bytes of a name that make the answer large.
   size_t ballast = 0;
 };
 
-http_reply_ptr answer_of(const script& play) {
+/// QUERY's answer; what LIVE FEED does not read is no JSON.
+query_reply answer_of(const script& play) {
   http_reply reply;
-  reply.body = R"({"currency":"USD","as_of":")" + play.as_of
-               + R"(","pending_events":)" + std::to_string(play.pending)
-               + R"(,"lag_ms":0,"branches":[{"name":")"
-               + std::string(play.ballast, 'x') + R"("}],"total":{"revenue":")"
-               + play.revenue + R"(","until":")" + play.as_of + R"("}})";
-  return std::make_shared<const http_reply>(std::move(reply));
+  reply.body = "revenue " + play.revenue + std::string(play.ballast, 'x');
+  query_reply result{std::make_shared<const http_reply>(std::move(reply))};
+  result.version = "version-" + play.revenue;
+  result.progress = {*parse_rfc3339(play.as_of), play.pending, play.lag_ms};
+  return result;
 }
 
 query_actor::behavior_type fake_query(query_actor::pointer, script* play) {
   return {
     [play](atom::ask,
-           const analytics_query_ptr& x) -> caf::result<http_reply_ptr> {
+           const analytics_query_ptr& x) -> caf::result<query_reply> {
       BOOST_TEST(x->name == "summary");
-      ++play->asked;
+      BOOST_TEST(x->wants_version);
+      ++play->queries;
       if (play->fails)
         return caf::make_error(errc::unavailable);
+      if (play->not_ready)
+        return query_reply{
+          std::make_shared<const http_reply>(http_reply{503, {}, {}, {}})};
       return answer_of(*play);
     },
   };
@@ -148,25 +156,24 @@ BOOST_AUTO_TEST_CASE(a_page_gets_the_state_at_once) {
   auto x = open();
   BOOST_REQUIRE(x->events.size() == 1u);
   BOOST_TEST(kind_of(x->events[0]) == "summary");
-  BOOST_TEST(id_of(x->events[0]).size() == 16u);
-  BOOST_TEST((x->events[0].find("data: " + answer_of(play)->body + "\n\n")
-              != std::string::npos));
+  BOOST_TEST(x->events[0]
+             == "event: summary\nid: version-1.00\ndata: revenue 1.00\n\n");
 }
 
-BOOST_AUTO_TEST_CASE(while_nobody_listens_nobody_is_asked) {
+BOOST_AUTO_TEST_CASE(while_nobody_listens_no_query_is_sent) {
   advance_in_steps(10s, 500ms);
-  BOOST_TEST(play.asked == 0);
+  BOOST_TEST(play.queries == 0);
   auto x = open();
   x->gone = true;
   advance_in_steps(3s, 500ms);
-  auto before = play.asked;
+  auto before = play.queries;
   advance_in_steps(10s, 500ms);
-  BOOST_TEST(play.asked == before);
+  BOOST_TEST(play.queries == before);
   BOOST_TEST(x->ended);
   BOOST_TEST(kind_of(open()->events.at(0)) == "summary");
 }
 
-BOOST_AUTO_TEST_CASE(a_change_is_told_once_and_at_most_one_a_second) {
+BOOST_AUTO_TEST_CASE(a_change_is_sent_once_and_at_most_one_a_second) {
   auto x = open();
   for (int i = 0; i < 40; ++i) {
     play.revenue = std::to_string(i) + ".50";
@@ -174,7 +181,7 @@ BOOST_AUTO_TEST_CASE(a_change_is_told_once_and_at_most_one_a_second) {
   }
   BOOST_TEST(x->events.size() >= 4u);
   BOOST_TEST(x->events.size() <= 6u);
-  BOOST_TEST(play.asked <= 6);
+  BOOST_TEST(play.queries <= 6);
   auto ids = x->events.size();
   advance(1s);
   x->events.clear();
@@ -197,7 +204,7 @@ BOOST_AUTO_TEST_CASE(a_quiet_shop_has_a_heartbeat_with_the_time) {
     x->events[0]);
 }
 
-BOOST_AUTO_TEST_CASE(pending_sales_are_told_each_second) {
+BOOST_AUTO_TEST_CASE(pending_sales_are_sent_each_second) {
   play.pending = 3;
   auto x = open();
   x->events.clear();
@@ -206,7 +213,7 @@ BOOST_AUTO_TEST_CASE(pending_sales_are_told_each_second) {
   BOOST_TEST((x->events[0].find(R"("pending_events":3)") != std::string::npos));
 }
 
-BOOST_AUTO_TEST_CASE(who_knows_the_state_is_only_told_how_far_it_reaches) {
+BOOST_AUTO_TEST_CASE(a_page_with_the_current_version_gets_progress_only) {
   auto id = id_of(open()->events.at(0));
   auto again = open(id);
   BOOST_REQUIRE(again->events.size() == 1u);
@@ -219,20 +226,20 @@ BOOST_AUTO_TEST_CASE(who_knows_the_state_is_only_told_how_far_it_reaches) {
   BOOST_TEST(id_of(late->events[1]) != id);
 }
 
-BOOST_AUTO_TEST_CASE(the_id_depends_on_the_numbers_alone) {
-  auto first = read_summary(answer_of(play)->body);
-  play.as_of = "2019-04-17T01:31:00.000Z";
-  play.pending = 7;
-  auto second = read_summary(answer_of(play)->body);
-  play.revenue = "1.01";
-  auto third = read_summary(answer_of(play)->body);
-  BOOST_REQUIRE((first && second && third));
-  BOOST_TEST(first->id == second->id);
-  BOOST_TEST(first->id != third->id);
-  BOOST_TEST(first->progress != second->progress);
-  BOOST_TEST(second->is_pending);
-  BOOST_TEST(!read_summary("{}"));
-  BOOST_TEST(!read_summary("nothing"));
+BOOST_AUTO_TEST_CASE(progress_is_how_far_the_answer_reaches) {
+  auto id = id_of(open()->events.at(0));
+  play.pending = 2;
+  play.lag_ms = 1500;
+  advance(1s);
+  BOOST_TEST(open(id)->events.at(0)
+             == "event: progress\ndata: "
+                R"({"as_of":"2019-04-17T01:30:00.000Z","pending_events":2,)"
+                R"("lag_ms":1500})"
+                "\n\n");
+  play.lag_ms.reset();
+  advance(1s);
+  BOOST_TEST(
+    (open(id)->events.at(0).find(R"("lag_ms":null})") != std::string::npos));
 }
 
 BOOST_AUTO_TEST_CASE(a_slow_page_misses_states_but_not_the_last) {
@@ -249,7 +256,7 @@ BOOST_AUTO_TEST_CASE(a_slow_page_misses_states_but_not_the_last) {
   BOOST_TEST((x->events[0].find("4.25") != std::string::npos));
 }
 
-BOOST_AUTO_TEST_CASE(after_a_pause_nobody_is_told_the_old_state) {
+BOOST_AUTO_TEST_CASE(after_a_pause_nobody_gets_the_old_state) {
   open()->gone = true;
   advance_in_steps(3s, 500ms);
   play.revenue = "7.00";
@@ -280,7 +287,31 @@ BOOST_AUTO_TEST_CASE(a_revoked_key_ends_the_stream) {
   BOOST_TEST(x->ended);
 }
 
-BOOST_AUTO_TEST_CASE(trouble_is_told_and_passes) {
+// Goal: the last word reaches a page that is slow when its key is revoked.
+BOOST_AUTO_TEST_CASE(
+  a_slow_page_gets_over_before_its_stream_ends) {
+  auto x = open();
+  x->slow = true;
+  set_keys({});
+  play.revenue = "2.00";
+  advance_in_steps(3s, 500ms);
+  BOOST_TEST(!x->ended);
+  BOOST_TEST(x->events.size() == 1u);
+  x->slow = false;
+  advance(1s);
+  BOOST_REQUIRE(x->events.size() == 2u);
+  BOOST_TEST(kind_of(x->events[1]) == "over");
+  BOOST_TEST(x->ended);
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_that_is_a_problem_is_trouble) {
+  play.not_ready = true;
+  auto x = open();
+  BOOST_REQUIRE(x->events.size() == 1u);
+  BOOST_TEST(kind_of(x->events[0]) == "trouble");
+}
+
+BOOST_AUTO_TEST_CASE(trouble_is_sent_and_passes) {
   play.fails = true;
   auto x = open();
   BOOST_REQUIRE(x->events.size() == 1u);
@@ -291,23 +322,23 @@ BOOST_AUTO_TEST_CASE(trouble_is_told_and_passes) {
   BOOST_TEST(kind_of(x->events[1]) == "summary");
 }
 
-BOOST_AUTO_TEST_CASE(a_large_state_is_told_less_often) {
+BOOST_AUTO_TEST_CASE(a_large_state_is_sent_less_often) {
   play.ballast = 4 * limits::live_bytes_per_second;
   auto x = open();
-  auto before = play.asked;
+  auto before = play.queries;
   advance_in_steps(8s, 500ms);
-  BOOST_TEST(play.asked - before <= 2);
-  BOOST_TEST(play.asked - before >= 1);
+  BOOST_TEST(play.queries - before <= 2);
+  BOOST_TEST(play.queries - before >= 1);
 }
 
 BOOST_AUTO_TEST_CASE(many_pages_cost_one_query) {
   std::vector<page_ptr> pages;
   for (int i = 0; i < 50; ++i)
     pages.push_back(open());
-  auto before = play.asked;
+  auto before = play.queries;
   play.revenue = "9.99";
   advance(1s);
-  BOOST_TEST(play.asked == before + 1);
+  BOOST_TEST(play.queries == before + 1);
   for (const auto& x : pages)
     BOOST_TEST((x->events.back().find("9.99") != std::string::npos));
 }

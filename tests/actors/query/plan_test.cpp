@@ -229,21 +229,21 @@ BOOST_AUTO_TEST_CASE(a_series_and_an_answer_have_a_bounded_length) {
   BOOST_TEST(std::get<problem>(rows).status == 400);
 }
 
-BOOST_AUTO_TEST_CASE(csv_is_what_is_asked_for_by_name) {
-  BOOST_TEST(prefers_csv("text/csv"));
-  BOOST_TEST(prefers_csv("TEXT/CSV; charset=utf-8"));
-  BOOST_TEST(prefers_csv("text/*"));
-  BOOST_TEST(prefers_csv("application/json;q=0.5, text/csv"));
-  BOOST_TEST(prefers_csv("*/*;q=0.1, text/csv"));
-  BOOST_TEST(!prefers_csv(""));
-  BOOST_TEST(!prefers_csv("*/*"));
-  BOOST_TEST(!prefers_csv("application/json"));
-  BOOST_TEST(!prefers_csv("text/html, application/xhtml+xml, */*;q=0.8"));
-  BOOST_TEST(!prefers_csv("text/csv;q=0.5, application/json"));
-  BOOST_TEST(!prefers_csv("text/csv;q=0"));
-  BOOST_TEST(!prefers_csv("text/csvx"));
-  BOOST_TEST(!prefers_csv(",,;;q=,"));
+BOOST_AUTO_TEST_CASE(the_accept_header_makes_it_csv) {
   BOOST_TEST(plan("summary", {}, "text/csv").csv);
+  BOOST_TEST(!plan("summary", {}, "application/json").csv);
+  BOOST_TEST(!plan("summary").csv);
+}
+
+BOOST_AUTO_TEST_CASE(branches_share_a_query_where_it_is_the_same) {
+  auto revenue = make_shard_queries(plan("revenue"));
+  BOOST_REQUIRE(revenue.size() == 4u);
+  BOOST_TEST(revenue[0] == revenue[3]);
+  auto x = plan("summary");
+  auto summary = make_shard_queries(x);
+  BOOST_REQUIRE(summary.size() == 4u);
+  for (size_t i = 0; i < 4; ++i)
+    BOOST_TEST((summary[i]->from == x.branches[i].date));
 }
 
 BOOST_AUTO_TEST_CASE(products_of_any_days_are_compared_with_as_many_before) {

@@ -9,6 +9,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <functional>
 #include <map>
 #include <set>
 
@@ -17,7 +18,19 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// What fake SHARD MANAGER are asked, and what they answer.
+std::shared_ptr<shard_answer>
+plain_answer(const std::string& id, int64_t revenue) {
+  auto result = std::make_shared<shard_answer>();
+  result->branch_id = id;
+  result->lag_ms = 0;
+  result->day.sales = {revenue, 1, 1};
+  result->products = result->previous_products
+    = std::make_shared<const std::vector<product_sums>>();
+  result->heat = std::make_shared<const heat_map>();
+  return result;
+}
+
+/// What a fake SHARD MANAGER is asked, and what it answers.
 struct shard_manager_script {
   std::map<std::string, errc> errors;
   /// Branches that never answer.
@@ -25,39 +38,43 @@ struct shard_manager_script {
   /// Where the event is.
   std::string event_at;
   bool hold_after = false;
+  size_t requests = 0;
   std::vector<std::pair<std::string, shard_query_ptr>> asked;
-  std::vector<test::late_promise<shard_answer_ptr>> unanswered;
+  std::vector<test::late_promise<shard_answers_ptr>> unanswered;
   std::map<std::string, test::late_promise<bool>> waiting;
+
+  branch_answer answer(const branch_query& x) {
+    asked.emplace_back(x.branch_id, x.query);
+    if (auto i = errors.find(x.branch_id); i != errors.end())
+      return {i->second, nullptr};
+    return {errc::none, plain_answer(x.branch_id, 0)};
+  }
 };
 
 using shard_manager_script_ptr = std::shared_ptr<shard_manager_script>;
 
-shard_manager_actor::behavior_type
-scripted_shards(shard_manager_actor::pointer self,
+branch_queries_actor::behavior_type
+scripted_shards(branch_queries_actor::pointer self,
                 shard_manager_script_ptr script) {
   return {
-    [](atom::deliver, const deliveries_ptr&) {
-      // nop
+    [](atom::ask, const std::string& id,
+       const shard_query_ptr&) -> caf::result<shard_answer_ptr> {
+      BOOST_ERROR("asked for one branch: " << id);
+      return caf::make_error(errc::internal);
     },
-    [](atom::committed, const commit_notices_ptr&) {
-      // nop
-    },
-    [self, script](atom::ask, const std::string& id,
-                   const shard_query_ptr& x) -> caf::result<shard_answer_ptr> {
-      script->asked.emplace_back(id, x);
-      if (script->silent.count(id) > 0) {
-        script->unanswered.emplace_back(self);
-        return script->unanswered.back().get();
+    [self, script](atom::request, const shard_queries_ptr& x)
+      -> caf::result<shard_answers_ptr> {
+      ++script->requests;
+      auto result = std::make_shared<shard_answers>();
+      bool is_silent = false;
+      for (const auto& branch : x->branches) {
+        is_silent |= script->silent.count(branch.branch_id) > 0;
+        result->branches.push_back(script->answer(branch));
       }
-      if (auto i = script->errors.find(id); i != script->errors.end())
-        return caf::make_error(i->second, "told to fail");
-      auto result = std::make_shared<shard_answer>();
-      result->branch_id = id;
-      result->lag_ms = 0;
-      result->products = result->previous_products
-        = std::make_shared<const std::vector<product_sums>>();
-      result->heat = std::make_shared<const heat_map>();
-      return shard_answer_ptr{result};
+      if (!is_silent)
+        return shard_answers_ptr{std::move(result)};
+      script->unanswered.emplace_back(self);
+      return script->unanswered.back().get();
     },
     [self, script](atom::after, const std::string& id,
                    const uuid&) -> caf::result<bool> {
@@ -66,19 +83,6 @@ scripted_shards(shard_manager_actor::pointer self,
       test::late_promise<bool> promise{self};
       script->waiting[id] = promise;
       return promise.get();
-    },
-    [](atom::poll) {
-      // nop
-    },
-    [](atom::update, int64_t, const ownerships_ptr&) {
-      // nop
-    },
-    [](atom::close, const strings_ptr&) { return true; },
-    [](atom::state) { return readiness{}; },
-    [](atom::ready) { return readiness{}; },
-    [](atom::drain) { return true; },
-    [](atom::tick) {
-      // nop
     },
   };
 }
@@ -98,37 +102,25 @@ struct elsewhere_script {
   std::set<std::string> moved;
   bool at_peer = false;
   std::vector<std::pair<std::string, peer_query_ptr>> peers_asked;
+  /// What a node of another version makes of its answers.
+  std::function<void(shard_answer&)> spoil = [](shard_answer&) {};
 };
 
 using elsewhere_ptr = std::shared_ptr<elsewhere_script>;
 
-shard_answer_ptr plain_answer(const std::string& id, int64_t revenue) {
-  auto result = std::make_shared<shard_answer>();
-  result->branch_id = id;
-  result->lag_ms = 0;
-  result->day.sales = {revenue, 1, 1};
-  result->products = result->previous_products
-    = std::make_shared<const std::vector<product_sums>>();
-  result->heat = std::make_shared<const heat_map>();
-  return result;
-}
-
 fallback_reader_actor::behavior_type
-scripted_tables(fallback_reader_actor::pointer, elsewhere_ptr script) {
+scripted_fallback(fallback_reader_actor::pointer, elsewhere_ptr script) {
   return {
     [script](atom::ask, const std::string& id,
              const shard_query_ptr&) -> caf::result<shard_answer_ptr> {
       script->tables_asked.push_back(id);
       if (script->tables_error != errc::none)
         return caf::make_error(script->tables_error, "told to fail");
-      return plain_answer(id, 300);
+      return shard_answer_ptr{plain_answer(id, 300)};
     },
     [script](atom::after, const uuid&, const strings_ptr& branches) {
       script->tables_waits.push_back(branches);
       return script->in_tables;
-    },
-    [](atom::tick) {
-      // nop
     },
   };
 }
@@ -143,10 +135,13 @@ scripted_peers(peers_actor::pointer, elsewhere_ptr script) {
         return caf::make_error(errc::timeout, node);
       auto result = std::make_shared<peer_answer>();
       result->applied = script->at_peer;
-      for (const auto& id : x->branches)
+      for (const auto& id : x->branches) {
+        auto answer = plain_answer(id, 200);
+        script->spoil(*answer);
         result->parts[id] = script->moved.count(id) > 0
                               ? peer_part{errc::not_owner, nullptr}
-                              : peer_part{errc::none, plain_answer(id, 200)};
+                              : peer_part{errc::none, answer};
+      }
       return peer_answer_ptr{std::move(result)};
     },
     [](atom::committed, const commit_notices_ptr&) {
@@ -168,13 +163,13 @@ struct fixture : tests::actor_fixture {
     reader->tables = std::make_shared<test::table_model>();
     shards = sys.spawn(scripted_shards, script);
     reader_actor = sys.spawn(test::scripted_reader, reader);
-    tables = sys.spawn(scripted_tables, elsewhere);
+    fallback = sys.spawn(scripted_fallback, elsewhere);
     peers = sys.spawn(scripted_peers, elsewhere);
     query_options options;
     options.node = "me";
     options.shards = shards;
     options.peers = peers;
-    options.tables = tables;
+    options.fallback = fallback;
     options.owners = owners;
     options.reader = reader_actor;
     options.view = view;
@@ -189,7 +184,7 @@ struct fixture : tests::actor_fixture {
     script->waiting.clear();
     end(shards);
     end(peers);
-    end(tables);
+    end(fallback);
     end(reader_actor);
   }
 
@@ -202,7 +197,7 @@ struct fixture : tests::actor_fixture {
   template <class Handle>
   http_reply reply_of(Handle&& handle) {
     http_reply result;
-    handle.receive([&](const http_reply_ptr& x) { result = *x; },
+    handle.receive([&](const query_reply& x) { result = *x.reply; },
                    [&](caf::error& err) { BOOST_FAIL(describe(err)); });
     return result;
   }
@@ -225,9 +220,9 @@ struct fixture : tests::actor_fixture {
   test::reader_script_ptr reader = std::make_shared<test::reader_script>();
   elsewhere_ptr elsewhere = std::make_shared<elsewhere_script>();
   ownership_view_ptr owners = std::make_shared<ownership_view>();
-  shard_manager_actor shards;
+  branch_queries_actor shards;
   peers_actor peers;
-  fallback_reader_actor tables;
+  fallback_reader_actor fallback;
   aggregate_reader_actor reader_actor;
   query_actor query_actor_handle;
 };
@@ -238,7 +233,7 @@ const std::string event_id = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 BOOST_FIXTURE_TEST_SUITE(query_suite, fixture)
 
-BOOST_AUTO_TEST_CASE(every_query_asks_the_shards_of_its_branches) {
+BOOST_AUTO_TEST_CASE(every_query_requests_the_parts_of_its_branches) {
   for (const auto* name : {"summary", "revenue", "top-products",
                            "loyal-customers", "unique-customers", "heatmap"}) {
     script->asked.clear();
@@ -253,9 +248,35 @@ BOOST_AUTO_TEST_CASE(every_query_asks_the_shards_of_its_branches) {
   BOOST_TEST(get("product", {{"product_id", "a"}}).status == 200);
 }
 
-BOOST_AUTO_TEST_CASE(without_a_branch_all_are_asked) {
+BOOST_AUTO_TEST_CASE(without_a_branch_all_are_requested) {
   get("heatmap");
   BOOST_TEST(script->asked.size() == 4u);
+}
+
+BOOST_AUTO_TEST_CASE(one_message_asks_for_all_branches_of_this_node) {
+  get("heatmap");
+  BOOST_TEST(script->requests == 1u);
+  BOOST_REQUIRE(script->asked.size() == 4u);
+  BOOST_TEST(script->asked[0].second == script->asked[3].second);
+}
+
+BOOST_AUTO_TEST_CASE(a_version_is_there_where_it_is_wanted) {
+  auto wanted = test::query("summary");
+  wanted.wants_version = true;
+  auto request = [&](analytics_query what) {
+    auto slot = post<query_reply>(
+      query_actor_handle, atom::ask_v,
+      std::make_shared<const analytics_query>(std::move(what)));
+    settle();
+    BOOST_REQUIRE((slot->value && *slot->value));
+    return **slot->value;
+  };
+  BOOST_TEST(request(wanted).version.size() == 16u);
+  BOOST_TEST(request(test::query("summary")).version.empty());
+  script->errors["kol"] = errc::unavailable;
+  auto refused = request(wanted);
+  BOOST_TEST(refused.reply->status == 503);
+  BOOST_TEST(refused.version.empty());
 }
 
 BOOST_AUTO_TEST_CASE(one_branch_that_cannot_answer_fails_the_whole) {
@@ -267,7 +288,7 @@ BOOST_AUTO_TEST_CASE(one_branch_that_cannot_answer_fails_the_whole) {
   BOOST_TEST(get("revenue", {{"branch_id", "nyc"}}).status == 200);
 }
 
-BOOST_AUTO_TEST_CASE(a_branch_that_says_nothing_is_given_up) {
+BOOST_AUTO_TEST_CASE(a_branch_that_does_not_reply_times_out) {
   script->silent.insert("kol");
   auto handle = submit("revenue");
   settle();
@@ -285,7 +306,7 @@ BOOST_AUTO_TEST_CASE(a_bad_parameter_is_a_400_that_names_it) {
   BOOST_TEST(script->asked.empty());
 }
 
-BOOST_AUTO_TEST_CASE(customers_of_some_branches_are_asked_of_the_tables) {
+BOOST_AUTO_TEST_CASE(customers_of_some_branches_are_counted_in_the_tables) {
   auto reply
     = get("unique-customers", {{"branch_id", "nyc"}, {"branch_id", "ber"}});
   BOOST_TEST(reply.status == 200);
@@ -305,7 +326,7 @@ BOOST_AUTO_TEST_CASE(the_branch_that_has_the_event_ends_the_wait) {
   BOOST_TEST(header(reply, "Applied-After") == "false");
 }
 
-BOOST_AUTO_TEST_CASE(shards_are_asked_when_the_event_is_in_and_not_before) {
+BOOST_AUTO_TEST_CASE(parts_are_requested_when_the_event_is_in_and_not_before) {
   script->hold_after = true;
   auto handle = submit("heatmap", {{"after", event_id}});
   settle();
@@ -356,7 +377,7 @@ BOOST_AUTO_TEST_CASE(before_the_first_directory_nothing_can_be_answered) {
   BOOST_TEST(get("heatmap").status == 503);
 }
 
-BOOST_AUTO_TEST_CASE(a_query_that_ends_answers_whoever_waits) {
+BOOST_AUTO_TEST_CASE(when_it_ends_queries_in_flight_are_answered) {
   script->silent.insert("nyc");
   auto handle = submit("heatmap");
   settle();
@@ -367,7 +388,7 @@ BOOST_AUTO_TEST_CASE(a_query_that_ends_answers_whoever_waits) {
 
 // -- on several nodes ---------------------------------------------------------
 
-BOOST_AUTO_TEST_CASE(a_node_is_asked_once_for_all_of_its_branches) {
+BOOST_AUTO_TEST_CASE(a_node_gets_one_request_for_all_of_its_branches) {
   owners->set({{"nyc", "a"}, {"ber", "b"}, {"kol", "a"}, {"ber-night", "me"}});
   BOOST_TEST(get("summary").status == 200);
   BOOST_REQUIRE(elsewhere->peers_asked.size() == 2u);
@@ -427,7 +448,7 @@ BOOST_AUTO_TEST_CASE(the_tables_answer_for_a_shard_here_that_restarts) {
   BOOST_TEST(elsewhere->tables_asked.size() == 1u);
 }
 
-BOOST_AUTO_TEST_CASE(a_branch_that_moved_away_from_a_peer_is_looked_for_here) {
+BOOST_AUTO_TEST_CASE(a_branch_that_moved_away_from_a_peer_is_requested_here) {
   owners->set({{"nyc", "a"}, {"ber", "me"}, {"kol", "a"}, {"ber-night", "me"}});
   elsewhere->moved.insert("kol");
   BOOST_TEST(get("summary").status == 200);
@@ -453,7 +474,7 @@ BOOST_AUTO_TEST_CASE(an_event_is_waited_for_wherever_its_branch_is) {
              boost::test_tools::per_element());
 }
 
-BOOST_AUTO_TEST_CASE(who_waits_at_the_tables_is_answered_by_the_tables) {
+BOOST_AUTO_TEST_CASE(a_wait_in_the_tables_is_answered_from_the_tables) {
   owners->set({{"nyc", "a"}, {"ber", "me"}, {"kol", "a"}, {"ber-night", "me"}});
   elsewhere->dead.insert("a");
   elsewhere->tables_error = errc::none;
@@ -468,6 +489,52 @@ BOOST_AUTO_TEST_CASE(who_waits_at_the_tables_is_answered_by_the_tables) {
   // The node may be back: but it was the tables that had the event.
   BOOST_TEST(elsewhere->peers_asked.size() == 1u);
   BOOST_TEST(elsewhere->tables_asked.size() == 2u);
+}
+
+// Goal: an answer that does not fit the query costs that node its say, and
+// nothing else. Method: a peer leaves parts out, or tells of days that nobody
+// asked for; the tables answer in its place.
+BOOST_AUTO_TEST_CASE(a_part_that_does_not_fit_the_query_is_not_used) {
+  owners->set(
+    {{"nyc", "a"}, {"ber", "me"}, {"kol", "me"}, {"ber-night", "me"}});
+  auto far_day = *parse_day("1901-01-01");
+  struct wrong_part {
+    std::string name;
+    header_list params;
+    std::function<void(shard_answer&)> spoil;
+  };
+  std::vector<wrong_part> wrong{
+    {"heatmap", {}, [](auto& x) { x.heat.reset(); }},
+    {"top-products", {}, [](auto& x) { x.products.reset(); }},
+    {"top-products", {}, [](auto& x) { x.previous_products.reset(); }},
+    {"unique-customers",
+     {},
+     [=](auto& x) {
+       x.days = {{far_day, {}}};
+     }},
+    {"revenue",
+     {},
+     [=](auto& x) {
+       x.days = {{far_day, {}}};
+     }},
+    {"product",
+     {{"product_id", "a"}},
+     [=](auto& x) {
+       x.product_days = {{far_day, {}}};
+     }},
+  };
+  for (auto& [name, params, spoil] : wrong) {
+    BOOST_TEST_CONTEXT(name) {
+      elsewhere->spoil = spoil;
+      elsewhere->tables_error = errc::none;
+      elsewhere->tables_asked.clear();
+      BOOST_TEST(get(name, params).status == 200);
+      BOOST_TEST(elsewhere->tables_asked == (std::vector<std::string>{"nyc"}),
+                 boost::test_tools::per_element());
+      elsewhere->tables_error = errc::unavailable;
+      BOOST_TEST(get(name, params).status == 503);
+    }
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -280,4 +280,39 @@ BOOST_AUTO_TEST_CASE(days_and_hours_partition_the_year) {
   }
 }
 
+// -- hours of the clock -------------------------------------------------------
+
+// Goal: every sale finds its hour among the buckets. Method: for zones with
+// odd shifts and day starts, the hour of each quarter of an hour of a year is
+// one of those that were listed.
+BOOST_AUTO_TEST_CASE(local_hours_are_the_hours_that_sales_are_stamped_with) {
+  for (const auto* zone :
+       {"UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata",
+        "Australia/Lord_Howe", "America/Sao_Paulo", "Africa/Cairo",
+        "Asia/Kathmandu"}) {
+    for (int day_start : {0, 240, 270}) {
+      BOOST_TEST_CONTEXT(zone << " from minute " << day_start) {
+        auto clock = *branch_clock::make({"b", "B", zone, day_start});
+        auto from = *parse_day("2018-01-01");
+        auto to = *parse_day("2018-12-31");
+        auto hours = local_hours(clock, from, to);
+        BOOST_TEST(hours.size() >= 8759u);
+        BOOST_TEST(hours.size() <= 8763u);
+        size_t missing = 0;
+        auto end = clock.begin_of(*parse_day("2019-01-01"));
+        for (auto t = clock.begin_of(from); t < end; t += 15min) {
+          auto wanted = clock.at(t).hour;
+          auto i = std::lower_bound(
+            hours.begin(), hours.end(), wanted,
+            [](const auto& x, timestamp y) { return x.start < y; });
+          if (i == hours.end() || i->start != wanted
+              || i->utc_offset != clock.utc_offset(wanted))
+            ++missing;
+        }
+        BOOST_TEST(missing == 0u);
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
