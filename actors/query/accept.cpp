@@ -1,5 +1,7 @@
 #include "actors/query/accept.hpp"
 
+#include "messages/core/text.hpp"
+
 #include <algorithm>
 #include <cstddef>
 
@@ -7,27 +9,10 @@ namespace tillstream {
 
 namespace {
 
-std::string_view trim(std::string_view x) {
-  constexpr std::string_view blanks = " \t";
-  auto begin = x.find_first_not_of(blanks);
-  if (begin == std::string_view::npos)
-    return {};
-  return x.substr(begin, x.find_last_not_of(blanks) - begin + 1);
-}
-
-/// Cuts the part before `separator` off the front of `rest`.
-std::string_view next_part(std::string_view& rest, char separator) {
-  auto end = rest.find(separator);
-  auto result = rest.substr(0, end);
-  rest
-    = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
-  return trim(result);
-}
-
 /// The weight in thousandths; what can't be read counts as 1.
 int weight_of(std::string_view parameters) {
   while (!parameters.empty()) {
-    auto x = next_part(parameters, ';');
+    auto x = trim(next_part(parameters, ';'));
     if (x.size() < 3 || (x[0] != 'q' && x[0] != 'Q') || x[1] != '=')
       continue;
     x.remove_prefix(2);
@@ -40,13 +25,6 @@ int weight_of(std::string_view parameters) {
     return result;
   }
   return 1000;
-}
-
-bool equals_nocase(std::string_view x, std::string_view lower) {
-  auto same = [](char a, char b) {
-    return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + ('a' - 'A')) : a) == b;
-  };
-  return std::equal(x.begin(), x.end(), lower.begin(), lower.end(), same);
 }
 
 } // namespace
@@ -62,7 +40,7 @@ bool prefers_csv(std::string_view accept) {
   };
   while (!accept.empty()) {
     auto parameters = next_part(accept, ',');
-    auto range = next_part(parameters, ';');
+    auto range = trim(next_part(parameters, ';'));
     auto weight = weight_of(parameters);
     if (range == "*/*") {
       take(csv, csv_rank, weight, 1);
