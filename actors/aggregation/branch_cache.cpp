@@ -19,15 +19,6 @@ using one_day = std::chrono::duration<int64_t, std::ratio<86400>>;
 /// hours are 18,000 rows, a few milliseconds of the database.
 constexpr auto load_span_max = one_day{2 * 366};
 
-calendar_day year_start(calendar_day day) {
-  auto date = std::chrono::year_month_day{day};
-  return std::chrono::sys_days{date.year() / std::chrono::January / 1};
-}
-
-calendar_day next_year(calendar_day first) {
-  return year_start(first + one_day{366});
-}
-
 void accumulate(product_totals& x, const product_totals& y) {
   x.quantity += y.quantity;
   x.revenue += y.revenue;
@@ -93,6 +84,15 @@ missing_span(calendar_day first, calendar_day to, Next next,
 } // namespace
 
 // -- construction and bookkeeping ---------------------------------------------
+
+calendar_day branch_cache::year_start(calendar_day day) {
+  auto date = std::chrono::year_month_day{day};
+  return std::chrono::sys_days{date.year() / std::chrono::January / 1};
+}
+
+calendar_day branch_cache::next_year(calendar_day first) {
+  return year_start(first + one_day{366});
+}
 
 branch_cache::branch_cache(std::string branch_id, const branch_clock& where,
                            size_t rows_max)
@@ -301,29 +301,29 @@ std::optional<slice_request> branch_cache::missing_loyal() {
 
 // -- taking slices ------------------------------------------------------------
 
-bool branch_cache::add(const slice_request& asked, const slice& piece) {
+bool branch_cache::add(const slice_request& request, const slice& loaded) {
   using kind = slice_request::kind;
-  if (piece.apply_no != cursor_.apply_no)
+  if (loaded.apply_no != cursor_.apply_no)
     return false;
-  switch (asked.what) {
+  switch (request.what) {
     case kind::hours:
-      add_hours(asked, piece);
+      add_hours(request, loaded);
       break;
     case kind::products:
-      add_products(asked, piece);
+      add_products(request, loaded);
       break;
     case kind::product_days:
-      add_product_days(asked, piece);
+      add_product_days(request, loaded);
       break;
     case kind::minutes:
-      minutes_[asked.from] = {piece.minutes, now_};
+      minutes_[request.from] = {loaded.minutes, now_};
       break;
     case kind::loyal:
-      loyal_[0] = {{piece.by_purchases, piece.by_revenue}, now_};
+      loyal_[0] = {{loaded.by_purchases, loaded.by_revenue}, now_};
       break;
     case kind::known_events:
     case kind::subset_customers:
-      return true; // Not part of the memory.
+      return true; // Not part of the cache.
   }
   evict();
   return true;
@@ -338,10 +338,12 @@ branch_cache::make_hour(const std::pair<calendar_day, timestamp>& when) const {
           heat_cell(iso_weekday(when.first), static_cast<int>(hour))};
 }
 
-void branch_cache::add_hours(const slice_request& asked, const slice& piece) {
-  for (auto month = asked.from; month <= asked.to; month = next_month(month))
+void branch_cache::add_hours(const slice_request& request,
+                             const slice& loaded) {
+  for (auto month = request.from; month <= request.to; month
+                                                       = next_month(month))
     hours_[month] = {{}, now_};
-  for (const auto& [when, sales] : piece.hours) {
+  for (const auto& [when, sales] : loaded.hours) {
     auto i = hours_.find(month_start(when.first));
     if (i == hours_.end())
       continue;
@@ -351,30 +353,30 @@ void branch_cache::add_hours(const slice_request& asked, const slice& piece) {
   }
 }
 
-void branch_cache::add_products(const slice_request& asked,
-                                const slice& piece) {
+void branch_cache::add_products(const slice_request& request,
+                                const slice& loaded) {
   auto rows = std::make_shared<std::vector<product_sums>>();
-  rows->reserve(piece.products.size());
-  for (const auto& [id, totals] : piece.products) {
-    auto label = piece.labels.find(id);
+  rows->reserve(loaded.products.size());
+  for (const auto& [id, totals] : loaded.products) {
+    auto label = loaded.labels.find(id);
     rows->push_back(
-      {id, label != piece.labels.end() ? label->second : product_label{},
+      {id, label != loaded.labels.end() ? label->second : product_label{},
        totals});
   }
-  products_[{asked.from, asked.to}] = {{std::move(rows), false}, now_};
+  products_[{request.from, request.to}] = {{std::move(rows), false}, now_};
 }
 
-void branch_cache::add_product_days(const slice_request& asked,
-                                    const slice& piece) {
-  auto label = piece.labels.find(asked.product_id);
-  for (auto year = asked.from; year <= asked.to; year = next_year(year)) {
-    auto& x = product_days_[{asked.product_id, year}];
+void branch_cache::add_product_days(const slice_request& request,
+                                    const slice& loaded) {
+  auto label = loaded.labels.find(request.product_id);
+  for (auto year = request.from; year <= request.to; year = next_year(year)) {
+    auto& x = product_days_[{request.product_id, year}];
     x = {{}, now_};
-    if (label != piece.labels.end())
+    if (label != loaded.labels.end())
       x.value.label = label->second;
   }
-  for (const auto& [day, totals] : piece.product_days) {
-    auto i = product_days_.find({asked.product_id, year_start(day)});
+  for (const auto& [day, totals] : loaded.product_days) {
+    auto i = product_days_.find({request.product_id, year_start(day)});
     if (i != product_days_.end())
       i->second.value.days.emplace(day, totals);
   }
@@ -417,9 +419,9 @@ void branch_cache::apply_hours(const branch_delta& added) {
 }
 
 std::vector<product_sums>& branch_cache::writable(products_of_period& x) {
-  if (x.lent) {
+  if (x.is_shared) {
     x.rows = std::make_shared<std::vector<product_sums>>(*x.rows);
-    x.lent = false;
+    x.is_shared = false;
   }
   return *x.rows;
 }
@@ -512,129 +514,6 @@ void branch_cache::apply_loyal(const apply_outcome& outcome) {
       rerank(x.value.by_revenue, {id, totals}, more_revenue);
     }
   }
-}
-
-// -- answering ----------------------------------------------------------------
-
-shard_answer branch_cache::answer(const shard_query& query) {
-  using kind = shard_query::kind;
-  shard_answer result;
-  result.branch_id = branch_id_;
-  switch (query.what) {
-    case kind::status:
-      break;
-    case kind::days:
-      answer_days(query, result);
-      break;
-    case kind::summary:
-      answer_summary(query, result);
-      break;
-    case kind::hours:
-      visit_hours(query.from, query.to,
-                  [&](const hour_row& x) { result.hours.push_back(x.sales); });
-      break;
-    case kind::heat:
-      answer_heat(query, result);
-      break;
-    case kind::products:
-      result.products = lend({query.from, query.to});
-      result.previous_products = lend({query.previous_from, query.previous_to});
-      break;
-    case kind::product_days:
-      answer_product_days(query, result);
-      break;
-    case kind::loyal:
-      answer_loyal(query, result);
-      break;
-  }
-  return result;
-}
-
-void branch_cache::answer_days(const shard_query& query,
-                               shard_answer& out) const {
-  auto end = days_.upper_bound(query.to);
-  for (auto i = days_.lower_bound(query.from); i != end && i->first <= query.to;
-       ++i)
-    out.days.emplace_back(*i);
-}
-
-day_totals branch_cache::day(calendar_day x) const {
-  auto i = days_.find(x);
-  return i != days_.end() ? i->second : day_totals{};
-}
-
-void branch_cache::answer_summary(const shard_query& query,
-                                  shard_answer& out) const {
-  out.day = day(query.from);
-  if (query.minute_max >= last_minute) {
-    out.previous = day(query.previous_from);
-    return;
-  }
-  auto slice = minutes_.find(query.previous_from);
-  if (slice == minutes_.end())
-    return;
-  const auto& minutes = slice->second.value;
-  auto end = minutes.upper_bound(query.minute_max);
-  for (auto i = minutes.begin(); i != end; ++i) {
-    out.previous.sales += i->second.sales;
-    out.previous.customers.customers += i->second.customers;
-    out.previous.customers.chain += i->second.chain;
-  }
-}
-
-template <class Visit>
-void branch_cache::visit_hours(calendar_day from, calendar_day to,
-                               Visit visit) const {
-  for (auto i = hours_.lower_bound(month_start(from));
-       i != hours_.end() && i->first <= to; ++i)
-    for (const auto& row : i->second.value)
-      if (row.sales.day >= from && row.sales.day <= to)
-        visit(row);
-}
-
-void branch_cache::answer_heat(const shard_query& query,
-                               shard_answer& out) const {
-  auto cells = std::make_shared<heat_map>();
-  visit_hours(query.from, query.to,
-              [&](const hour_row& x) { (*cells)[x.cell] += x.sales.sales; });
-  out.heat = std::move(cells);
-}
-
-product_sums_ptr branch_cache::lend(const period& days) {
-  auto i = products_.find(days);
-  if (i == products_.end())
-    return std::make_shared<std::vector<product_sums>>();
-  i->second.value.lent = true;
-  return i->second.value.rows;
-}
-
-void branch_cache::answer_product_days(const shard_query& query,
-                                       shard_answer& out) const {
-  const auto& id = query.product_id;
-  auto i = product_days_.lower_bound({id, year_start(query.from)});
-  for (; i != product_days_.end() && i->first.first == id
-         && i->first.second <= query.to;
-       ++i) {
-    const auto& x = i->second.value;
-    if (x.label.outbox_seq > out.label.outbox_seq)
-      out.label = x.label;
-    auto end = x.days.upper_bound(query.to);
-    for (auto day = x.days.lower_bound(query.from);
-         day != x.days.end() && day != end; ++day)
-      out.product_days.emplace_back(*day);
-  }
-}
-
-void branch_cache::answer_loyal(const shard_query& query,
-                                shard_answer& out) const {
-  auto i = loyal_.find(0);
-  if (i == loyal_.end())
-    return;
-  const auto& x = i->second.value;
-  const auto& list = query.by_revenue ? x.by_revenue : x.by_purchases;
-  auto count = std::min(query.limit, list.size());
-  out.customers.assign(list.begin(),
-                       list.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
 } // namespace tillstream

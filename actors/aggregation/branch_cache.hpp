@@ -26,7 +26,7 @@ namespace tillstream {
 /// each commit, and go, least recently used first, when together they have
 /// more than `rows_max` rows.
 ///
-/// Memory and tables are equal whenever no apply is in flight.
+/// Cache and tables are equal whenever no apply is in flight.
 class branch_cache {
 public:
   /// @param where Tells the local hour of an instant.
@@ -44,9 +44,9 @@ public:
   /// all is there.
   std::optional<slice_request> missing(const shard_query& query);
 
-  /// Takes a piece of the tables.
+  /// Takes a slice of the tables.
   /// @returns false when it does not belong to the cursor's `apply_no`.
-  bool add(const slice_request& request, const slice& piece);
+  bool add(const slice_request& request, const slice& loaded);
 
   /// Follows a commit.
   void apply(const apply_outcome& outcome);
@@ -84,8 +84,9 @@ private:
 
   struct products_of_period {
     std::shared_ptr<std::vector<product_sums>> rows;
-    /// An answer holds `rows` too: they are copied before they change.
-    bool lent = false;
+    /// An answer holds `rows` too, as a snapshot: they are copied before they
+    /// change.
+    bool is_shared = false;
   };
 
   struct product_of_year {
@@ -112,9 +113,9 @@ private:
   slice_request
   request(slice_request::kind what, calendar_day from, calendar_day to) const;
 
-  void add_hours(const slice_request& asked, const slice& piece);
-  void add_products(const slice_request& asked, const slice& piece);
-  void add_product_days(const slice_request& asked, const slice& piece);
+  void add_hours(const slice_request& request, const slice& loaded);
+  void add_products(const slice_request& request, const slice& loaded);
+  void add_product_days(const slice_request& request, const slice& loaded);
   hour_row make_hour(const std::pair<calendar_day, timestamp>& when) const;
 
   void apply_days(const apply_outcome& outcome);
@@ -134,10 +135,13 @@ private:
   void answer_heat(const shard_query& query, shard_answer& out) const;
   void answer_product_days(const shard_query& query, shard_answer& out) const;
   void answer_loyal(const shard_query& query, shard_answer& out) const;
-  product_sums_ptr lend(const period& days);
+  /// @returns the rows of a period, as a shared snapshot.
+  product_sums_ptr share(const period& days);
   template <class Visit>
   void visit_hours(calendar_day from, calendar_day to, Visit visit) const;
 
+  static calendar_day year_start(calendar_day day);
+  static calendar_day next_year(calendar_day first);
   day_totals day(calendar_day x) const;
   bool has_sales(calendar_day from, calendar_day to) const;
   /// Cuts a range to the days between first and last sale; nothing when the

@@ -207,7 +207,7 @@ options_of(const shard_manager_state& state, const std::string& branch_id,
   result.reader = options.reader;
   result.purchases = options.purchases;
   result.relay = options.relay;
-  result.gate = options.gate;
+  result.limiter = options.gate;
   result.now = [view = options.view] { return view->now(); };
   result.batch_window = apply_batch_window;
   result.fetch_max = credit_of(state);

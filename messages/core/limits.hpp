@@ -185,8 +185,10 @@ constexpr auto stream_state_age_max = 1s;
 /// A commit notice may take as long as a commit; a shard that syncs its backlog
 /// begins twice that before the last event that it knows of.
 constexpr auto backlog_margin = 1min;
-/// Event ids of one query of the event log.
+/// Event ids of one lookup in the event log.
 constexpr size_t known_events_max = 1000;
+/// A lookup for `?after=` that failed is repeated after this time.
+constexpr auto event_lookup_retry = 200ms;
 
 /// Days of minute buckets and first visits kept: last week's same day, and a
 /// zone's width on both sides.
@@ -207,9 +209,9 @@ constexpr auto after_wait_max = 2s;
 constexpr size_t queries_in_flight_max = 256;
 /// How long the shards may take for their parts.
 constexpr auto shard_answer_max = 5s;
-/// Sync grace: how long a branch that was just acquired holds back answers
-/// until its backlog is synced; then it answers without the lag.
-constexpr auto shard_learn_max = 1s;
+/// How long a branch that was just acquired holds back answers until its backlog
+/// is synced; then it answers without the lag.
+constexpr auto shard_sync_grace = 1s;
 /// Branches that one query may name.
 constexpr size_t query_parameters_max = 10'000;
 /// How long a query may take at all.
@@ -305,7 +307,7 @@ static_assert(contended_lock_timeout < lock_timeout);
 static_assert(held_key_age_max > write_wait_max);
 static_assert(shard_answer_max + after_wait_max < query_answer_max);
 static_assert(peer_answer_max < shard_answer_max);
-static_assert(shard_learn_max < peer_answer_max);
+static_assert(shard_sync_grace < peer_answer_max);
 static_assert(2 * peer_message_part_bytes <= peer_message_bytes_max);
 static_assert(write_batch_max <= peer_notices_max);
 static_assert(answer_rows_max <= peer_answer_rows_max);

@@ -66,11 +66,7 @@ using aggregate_shard_actor = caf::typed_actor<
   // Waits until an event is applied; false after `limits::after_wait_max`.
   caf::replies_to<atom::after, uuid>::with<bool>,
   // Notices may have been missed: compares with the outbox again.
-  caf::reacts_to<atom::poll>,
-  // INTERNAL: Loads its state, again after a failure.
-  caf::reacts_to<atom::load>,
-  // INTERNAL: Retries and time-outs.
-  caf::reacts_to<atom::tick>>;
+  caf::reacts_to<atom::poll>>;
 
 /// What STREAM CONSUMER says to SHARD MANAGER.
 using delivery_sink_actor = caf::typed_actor<

@@ -39,6 +39,9 @@ struct stream_script {
 
   stream_state state;
   bool down = false;
+  /// Keeps queries for the stream's state until `release`.
+  bool hold = false;
+  std::deque<late_promise<stream_state>> held;
   std::vector<opening> opened;
   std::vector<std::string> closed;
   std::vector<std::string> acked;
@@ -50,12 +53,18 @@ struct stream_script {
   std::vector<std::string> last_asked;
   std::function<void(const opening&)> on_open;
   std::function<void(const std::string&, uint64_t)> on_fetch;
+
+  void release() {
+    for (auto& promise : std::exchange(held, {}))
+      promise.deliver(state);
+  }
 };
 
 using stream_script_ptr = std::shared_ptr<stream_script>;
 
 inline stream_consumer_actor::behavior_type
-scripted_consumer(stream_consumer_actor::pointer, stream_script_ptr script) {
+scripted_consumer(stream_consumer_actor::pointer self,
+                  stream_script_ptr script) {
   return {
     [script](atom::open, const std::string& branch_id, uint64_t first_seq,
              uint64_t generation) {
@@ -76,8 +85,13 @@ scripted_consumer(stream_consumer_actor::pointer, stream_script_ptr script) {
       script->acked.insert(script->acked.end(), replies->begin(),
                            replies->end());
     },
-    [script](atom::state) -> caf::result<stream_state> {
+    [self, script](atom::state) -> caf::result<stream_state> {
       ++script->state_queries;
+      if (script->hold) {
+        late_promise<stream_state> promise{self};
+        script->held.push_back(promise);
+        return promise.get();
+      }
       if (script->down)
         return caf::make_error(errc::unavailable, "told to be down");
       return script->state;

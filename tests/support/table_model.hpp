@@ -112,6 +112,6 @@ private:
 };
 
 /// The stream incarnation that `make_requests` and the fakes begin with.
-inline const std::string first_life = "2026-01-01T00:00:00Z";
+inline const std::string first_incarnation = "2026-01-01T00:00:00Z";
 
 } // namespace tillstream::test

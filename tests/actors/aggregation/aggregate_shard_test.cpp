@@ -21,7 +21,7 @@ struct fixture : tests::actor_fixture {
   fixture() {
     writer->tables = reader->tables = tables;
     tables->put_epoch(id, 1);
-    stream->state.incarnation = test::first_life;
+    stream->state.incarnation = test::first_incarnation;
     consumer_actor = sys.spawn(test::scripted_consumer, stream);
     writer_actor = sys.spawn(test::scripted_writer, writer);
     reader_actor = sys.spawn(test::scripted_reader, reader);
@@ -33,6 +33,7 @@ struct fixture : tests::actor_fixture {
     end(shard);
     writer->held.clear();
     reader->held.clear();
+    stream->held.clear();
     end(consumer_actor);
     end(writer_actor);
     end(reader_actor);
@@ -137,7 +138,7 @@ struct fixture : tests::actor_fixture {
   }
 
   /// Lets the reader go on: whoever waits for it is told what is pending.
-  void check_learnt(const tests::answer<shard_answer_ptr>& asked,
+  void check_synced(const tests::answer<shard_answer_ptr>& asked,
                     int64_t pending_events) {
     reader->hold = false;
     reader->release();
@@ -220,7 +221,7 @@ BOOST_AUTO_TEST_CASE(events_are_applied_in_order_and_acknowledged_afterwards) {
   check_applied({a, b, c});
 }
 
-BOOST_AUTO_TEST_CASE(a_few_events_gather_between_two_applies) {
+BOOST_AUTO_TEST_CASE(a_few_events_wait_for_more_between_two_applies) {
   batch_window = 20ms;
   start();
   auto a = make(), b = make(), c = make();
@@ -417,7 +418,7 @@ BOOST_AUTO_TEST_CASE(a_notice_for_what_is_applied_is_no_stall) {
   auto a = make();
   deliver({a});
   end(shard);
-  start(); // It has forgotten what it applied one by one.
+  start(); // It does not remember what it applied one by one.
   commit({a});
   BOOST_TEST(ask()->pending_events == 1);
   pass(20s);
@@ -426,7 +427,7 @@ BOOST_AUTO_TEST_CASE(a_notice_for_what_is_applied_is_no_stall) {
   BOOST_TEST(stream->last_asked.empty());
 }
 
-BOOST_AUTO_TEST_CASE(an_outbox_that_is_away_makes_nobody_hurry) {
+BOOST_AUTO_TEST_CASE(an_outbox_that_is_away_repairs_nothing) {
   start();
   commit({make()});
   outbox->down = true;
@@ -436,13 +437,13 @@ BOOST_AUTO_TEST_CASE(an_outbox_that_is_away_makes_nobody_hurry) {
   BOOST_TEST(relay->asked.empty());
 }
 
-BOOST_AUTO_TEST_CASE(few_branches_look_and_publish_again_at_once) {
+BOOST_AUTO_TEST_CASE(few_branches_probe_and_publish_again_at_once) {
   repair_limiter_limits bounds;
-  bounds.looks_per_second = 2;
-  bounds.looks_burst = 3;
+  bounds.probes_per_second = 2;
+  bounds.probes_burst = 3;
   bounds.republish_max = 2;
   constexpr size_t count = 20;
-  auto gate = std::make_shared<repair_limiter>(bounds);
+  auto limiter = std::make_shared<repair_limiter>(bounds);
   std::vector<aggregate_shard_actor> all;
   relay->hold = true;
   for (size_t i = 0; i < count; ++i) {
@@ -451,18 +452,18 @@ BOOST_AUTO_TEST_CASE(few_branches_look_and_publish_again_at_once) {
     tables->put_epoch(missing.branch_id, 1);
     auto options = make_options();
     options.branch_id = missing.branch_id;
-    options.gate = gate;
+    options.limiter = limiter;
     all.push_back(sys.spawn(aggregate_shard, options));
     settle();
     caf::anon_send(all.back(), atom::committed_v, test::notices_of({missing}));
     settle();
   }
   pass(11s);
-  auto looks = outbox->sent_asked.size();
-  BOOST_TEST(looks > 0u);
-  BOOST_TEST(looks <= 3u + 2u * 2u);
+  auto probes = outbox->sent_asked.size();
+  BOOST_TEST(probes > 0u);
+  BOOST_TEST(probes <= 3u + 2u * 2u);
   pass(10s);
-  BOOST_TEST(outbox->sent_asked.size() - looks <= 3u + 2u * 10u);
+  BOOST_TEST(outbox->sent_asked.size() - probes <= 3u + 2u * 10u);
   // All of them miss an event; two ask, the others wait for their turn.
   for (int i = 0; i < 60 && relay->held.size() < 2; ++i)
     pass(1s);
@@ -511,10 +512,31 @@ BOOST_AUTO_TEST_CASE(a_commit_in_doubt_that_landed_is_not_applied_again) {
   deliver({a});
   wait_for_reopening();
   BOOST_TEST(stream->opened.back().first_seq == 2u);
-  // The backlog learns from the event log that it is applied.
+  // The event log tells that it is applied.
   BOOST_TEST(ask()->pending_events == 0);
   deliver({b});
   check_applied({a, b});
+}
+
+BOOST_AUTO_TEST_CASE(one_probe_of_the_stream_is_under_way_at_a_time) {
+  start();
+  stream->hold = true;
+  advance_in_steps(11s, 500ms);
+  // The check of the incarnation has no answer yet.
+  BOOST_REQUIRE(stream->held.size() == 1u);
+  writer->error = errc::unavailable;
+  deliver({make()});
+  advance_in_steps(2s, 100ms);
+  BOOST_TEST(reader->loads == 2u);
+  BOOST_TEST(stream->held.size() == 1u);
+  BOOST_TEST(stream->opened.size() == 1u);
+  // Its late answer is older than the state that was loaded.
+  auto queries = stream->state_queries;
+  stream->hold = false;
+  stream->release();
+  settle();
+  BOOST_TEST(stream->state_queries == queries + 1);
+  BOOST_TEST(stream->opened.size() == 2u);
 }
 
 BOOST_AUTO_TEST_CASE(a_stale_epoch_ends_the_shard) {
@@ -576,25 +598,25 @@ BOOST_AUTO_TEST_CASE(an_event_that_comes_twice_counts_once) {
   BOOST_TEST(tables->cursor(id).stream_seq == 2u);
 }
 
-// -- the stream lost data
-// --------------------------------------------------------
+// -- the stream lost data -----------------------------------------------------
 
-BOOST_AUTO_TEST_CASE(the_first_life_of_the_stream_is_stored_before_any_event) {
+BOOST_AUTO_TEST_CASE(
+  the_first_incarnation_of_the_stream_is_stored_before_any_event) {
   start();
   BOOST_REQUIRE(writer->seen.size() == 1u);
   BOOST_TEST(writer->seen[0]->events.empty());
-  BOOST_TEST(tables->cursor(id).stream_incarnation == test::first_life);
+  BOOST_TEST(tables->cursor(id).stream_incarnation == test::first_incarnation);
   BOOST_TEST(relay->asked.empty());
 }
 
-BOOST_AUTO_TEST_CASE(another_life_of_the_stream_is_published_again) {
+BOOST_AUTO_TEST_CASE(another_incarnation_of_the_stream_is_published_again) {
   start();
   auto a = make(), b = make();
   deliver({a});
   commit({b});
-  std::string life_at_republish;
+  std::string incarnation_at_republish;
   relay->on_republish = [&](int64_t) {
-    life_at_republish = tables->cursor(id).stream_incarnation;
+    incarnation_at_republish = tables->cursor(id).stream_incarnation;
   };
   stream->state.incarnation = "2026-02-02T00:00:00Z";
   stream->state.last_seq = 0;
@@ -603,7 +625,7 @@ BOOST_AUTO_TEST_CASE(another_life_of_the_stream_is_published_again) {
   BOOST_REQUIRE(relay->asked.size() == 1u);
   BOOST_TEST(relay->asked[0].second == a.outbox_seq);
   // Before the cursor moves: a crash in between repeats it.
-  BOOST_TEST(life_at_republish == test::first_life);
+  BOOST_TEST(incarnation_at_republish == test::first_incarnation);
   BOOST_TEST(tables->cursor(id).stream_incarnation == "2026-02-02T00:00:00Z");
   BOOST_TEST(stream->opened.back().first_seq == 1u);
   deliver({a, b});
@@ -615,11 +637,12 @@ BOOST_AUTO_TEST_CASE(a_stream_that_came_back_shorter_is_noticed_while_idle) {
   auto a = make(), b = make(), c = make();
   deliver({a});
   deliver({b});
-  stream->state.last_seq = 1; // b is forgotten
+  stream->state.last_seq = 1; // b is lost
   advance_in_steps(15s, 500ms);
   BOOST_REQUIRE(relay->asked.size() == 1u);
   BOOST_TEST(relay->asked[0].second == b.outbox_seq);
-  BOOST_TEST(tables->cursor(id).stream_incarnation == test::first_life + "#1");
+  BOOST_TEST(tables->cursor(id).stream_incarnation
+             == test::first_incarnation + "#1");
   BOOST_TEST(stream->opened.back().first_seq == 1u);
   // It is no alarm for ever.
   advance_in_steps(30s, 500ms);
@@ -664,14 +687,14 @@ BOOST_AUTO_TEST_CASE(what_is_published_again_begins_below_what_is_pending) {
   BOOST_TEST(relay->asked[0].second == a.outbox_seq - 1);
 }
 
-BOOST_AUTO_TEST_CASE(without_the_outbox_the_cursor_stays_in_its_life) {
+BOOST_AUTO_TEST_CASE(without_the_outbox_the_cursor_stays_in_its_incarnation) {
   start();
   deliver({make()});
   stream->state.incarnation = "other";
   relay->down = true;
   deliver({}, "gone");
   wait_for_reopening();
-  BOOST_TEST(tables->cursor(id).stream_incarnation == test::first_life);
+  BOOST_TEST(tables->cursor(id).stream_incarnation == test::first_incarnation);
   relay->down = false;
   wait_for_reopening();
   BOOST_TEST(tables->cursor(id).stream_incarnation == "other");
@@ -745,7 +768,7 @@ BOOST_AUTO_TEST_CASE(a_slice_that_cannot_be_read_answers_the_query) {
   BOOST_TEST((ask(shard_query::kind::loyal) != nullptr));
 }
 
-BOOST_AUTO_TEST_CASE(a_slice_that_does_not_fit_loads_everything_again) {
+BOOST_AUTO_TEST_CASE(a_snapshot_mismatch_loads_everything_again) {
   start();
   auto a = make();
   deliver({a});
@@ -802,7 +825,7 @@ BOOST_AUTO_TEST_CASE(an_answer_tells_what_is_pending_and_for_how_long) {
   BOOST_TEST((x->as_of == now));
 }
 
-BOOST_AUTO_TEST_CASE(at_its_start_a_shard_learns_what_is_pending) {
+BOOST_AUTO_TEST_CASE(at_its_start_a_shard_syncs_the_backlog) {
   start();
   auto a = make(), b = make();
   deliver({a});
@@ -872,7 +895,7 @@ BOOST_AUTO_TEST_CASE(who_waits_for_an_event_is_answered_when_it_is_applied) {
     **tests::actor_fixture::ask<bool>(shard, atom::after_v, a.event_id));
 }
 
-BOOST_AUTO_TEST_CASE(who_waits_in_vain_is_told_so_after_two_seconds) {
+BOOST_AUTO_TEST_CASE(who_waits_in_vain_is_answered_after_two_seconds) {
   start();
   auto waiting
     = self->request(shard, caf::infinite, atom::after_v, make().event_id);
@@ -895,7 +918,28 @@ BOOST_AUTO_TEST_CASE(an_event_applied_long_ago_is_found_in_the_log) {
     **tests::actor_fixture::ask<bool>(shard, atom::after_v, a.event_id));
 }
 
-BOOST_AUTO_TEST_CASE(a_fresh_event_costs_no_look_into_the_log) {
+BOOST_AUTO_TEST_CASE(a_failed_lookup_in_the_event_log_loses_no_waiter) {
+  start();
+  auto a = make();
+  deliver({a});
+  end(shard);
+  now += 1h;
+  start();
+  reader->slices.clear();
+  reader->error = errc::unavailable;
+  auto waiting = post<bool>(shard, atom::after_v, a.event_id);
+  settle();
+  advance_in_steps(1s, 50ms);
+  BOOST_TEST(!waiting->value);
+  // Not as fast as it can.
+  BOOST_TEST(reader->slices.size() <= 6u);
+  reader->error = errc::none;
+  advance_in_steps(500ms, 50ms);
+  BOOST_REQUIRE(waiting->value);
+  BOOST_TEST(**waiting->value);
+}
+
+BOOST_AUTO_TEST_CASE(a_fresh_event_costs_no_lookup_in_the_log) {
   start();
   now += 1h;
   reader->slices.clear();
@@ -955,10 +999,10 @@ BOOST_AUTO_TEST_CASE(a_comparison_that_was_overtaken_counts_no_more) {
   reader->release();
   settle();
   BOOST_TEST(!asked->value);
-  check_learnt(asked, 2);
+  check_synced(asked, 2);
 }
 
-BOOST_AUTO_TEST_CASE(an_answer_waits_until_it_is_known_what_is_pending) {
+BOOST_AUTO_TEST_CASE(an_answer_waits_until_the_backlog_is_synced) {
   auto a = make(), b = make();
   outbox->notices = *test::notices_of({a, b});
   start();
@@ -966,7 +1010,7 @@ BOOST_AUTO_TEST_CASE(an_answer_waits_until_it_is_known_what_is_pending) {
   caf::anon_send(shard, atom::poll_v);
   auto asked = begin_to_ask();
   BOOST_TEST(!asked->value);
-  check_learnt(asked, 2);
+  check_synced(asked, 2);
 }
 
 BOOST_AUTO_TEST_CASE(an_answer_waits_a_second_for_it_and_no_longer) {
@@ -976,7 +1020,7 @@ BOOST_AUTO_TEST_CASE(an_answer_waits_a_second_for_it_and_no_longer) {
   reader->hold = true;
   caf::anon_send(shard, atom::poll_v);
   auto asked = begin_to_ask();
-  advance(limits::shard_learn_max - 10ms);
+  advance(limits::shard_sync_grace - 10ms);
   BOOST_TEST(!asked->value);
   // Whoever only asks whether it has loaded is told, behind whoever waits.
   BOOST_TEST((ask() != nullptr));
@@ -990,7 +1034,7 @@ BOOST_AUTO_TEST_CASE(an_answer_waits_a_second_for_it_and_no_longer) {
   BOOST_TEST(!ask()->lag_ms.has_value());
 }
 
-BOOST_AUTO_TEST_CASE(an_idle_branch_is_looked_after_seldom) {
+BOOST_AUTO_TEST_CASE(an_idle_branch_ticks_seldom) {
   start();
   advance_in_steps(12s, 100ms);
   auto before = sched.jobs.size();

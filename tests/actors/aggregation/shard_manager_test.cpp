@@ -35,6 +35,8 @@ struct shard_script {
   bool payload_seen = false;
   /// How often shards were told that notices may be missing.
   size_t polls = 0;
+  /// The next one that is told so throws.
+  bool crash = false;
 
   void finish(const std::string& id) {
     auto i = lingering.find(id);
@@ -88,11 +90,11 @@ fake_shard(aggregate_shard_actor::pointer self, std::string id,
       return shard_answer_ptr{std::move(result)};
     },
     [](atom::after, const uuid&) { return true; },
-    [script](atom::poll) { ++script->polls; },
-    [](atom::load) {
-      // nop
+    [script](atom::poll) {
+      if (std::exchange(script->crash, false))
+        throw std::runtime_error("told to throw");
+      ++script->polls;
     },
-    [](atom::tick) { throw std::runtime_error("told to throw"); },
   };
 }
 
@@ -194,7 +196,8 @@ struct fixture : tests::actor_fixture {
   }
 
   void crash(const std::string& id) {
-    caf::anon_send(script->living[id], atom::tick_v);
+    script->crash = true;
+    caf::anon_send(script->living[id], atom::poll_v);
     settle();
   }
 

@@ -66,7 +66,7 @@ public:
   moody_stream(std::mt19937& prng, const bool& calm)
     : prng_(prng),
       calm_(calm) {
-    script->state.incarnation = test::first_life;
+    script->state.incarnation = test::first_incarnation;
     for (const auto& id : ids)
       script->last_of[id] = 0;
     script->on_open = [this](const auto& x) {
@@ -445,7 +445,7 @@ BOOST_AUTO_TEST_CASE(every_event_is_applied_exactly_once) {
   // Else it did not happen.
   BOOST_TEST(count_of("tillstream_duplicates_dropped_total") > 0u);
   BOOST_TEST(count_of("tillstream_apply_in_doubt_total") > 0u);
-  BOOST_TEST(count_of("tillstream_broker_forgot_total") > 0u);
+  BOOST_TEST(count_of("tillstream_stream_data_loss_total") > 0u);
   BOOST_TEST(count_of("tillstream_shard_stalls_total") > 0u);
   for (const auto* reason : {"gap", "redelivered", "lost"})
     BOOST_TEST(
