@@ -766,6 +766,20 @@ BOOST_AUTO_TEST_CASE(a_stream_brings_its_bytes_as_they_come) {
   BOOST_TEST(peer.closed());
 }
 
+BOOST_AUTO_TEST_CASE(what_was_sent_last_arrives_before_the_end) {
+  hold = true;
+  wire peer{start()};
+  peer.send(simple);
+  wait_held(1);
+  auto stream = open_stream(held[0]);
+  peer.receive();
+  peer.take(11);
+  BOOST_TEST(eventually([&] { return stream->send("over"); }));
+  stream.reset();
+  BOOST_TEST(peer.take(14) == "4\r\nover\r\n0\r\n\r\n");
+  BOOST_TEST(peer.closed());
+}
+
 BOOST_AUTO_TEST_CASE(http_1_0_gets_a_stream_as_it_is) {
   hold = true;
   wire peer{start()};
