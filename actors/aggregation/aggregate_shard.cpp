@@ -2,6 +2,7 @@
 
 #include "actors/aggregation/stream_incarnation.hpp"
 #include "actors/runtime/fault_point.hpp"
+#include "actors/runtime/spawn.hpp"
 #include "actors/runtime/system_config.hpp"
 #include "messages/core/error.hpp"
 #include "messages/core/log.hpp"
@@ -1179,7 +1180,7 @@ aggregate_shard(self_pointer self, aggregate_shard_options options) {
 
 aggregate_shard_actor spawn_aggregate_shard(caf::local_actor* parent,
                                             aggregate_shard_options options) {
-  return parent->spawn(aggregate_shard, std::move(options));
+  return spawn_actor(*parent, aggregate_shard, std::move(options));
 }
 
 } // namespace tillstream

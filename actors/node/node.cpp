@@ -21,6 +21,7 @@
 #include "actors/query/query.hpp"
 #include "actors/runtime/fault_point.hpp"
 #include "actors/runtime/root_supervisor.hpp"
+#include "actors/runtime/spawn.hpp"
 #include "actors/runtime/supervisor.hpp"
 #include "actors/runtime/system_config.hpp"
 #include "actors/upkeep/janitor.hpp"
@@ -266,7 +267,7 @@ private:
     return spawn_supervisor<Handle>(
       sys_, std::move(supervision),
       [function, options](caf::local_actor* parent) -> Handle {
-        return parent->spawn<caf::detached>(function, options);
+        return spawn_actor<caf::detached>(*parent, function, options);
       });
   }
 
@@ -277,7 +278,7 @@ private:
     return spawn_supervisor<Handle>(
       sys_, std::move(supervision),
       [function, options](caf::local_actor* parent) -> Handle {
-        return parent->spawn(function, options);
+        return spawn_actor(*parent, function, options);
       });
   }
 
@@ -352,7 +353,7 @@ private:
       = [this_sys = &sys_, broker = broker_](shard_manager_actor owner) {
           return start_consumer(*this_sys, broker, std::move(owner));
         };
-    all_.shards = sys_.spawn(tillstream::shards, std::move(options));
+    all_.shards = spawn_actor(sys_, tillstream::shards, std::move(options));
     shards_slot_->set(all_.shards);
   }
 
@@ -372,7 +373,7 @@ private:
     options.own_lease = lease_;
     options.view = owners_;
     options.leave_max = leave_share(how_);
-    all_.ownership = sys_.spawn<caf::detached>(tillstream::ownership_keeper,
+    all_.ownership = spawn_actor<caf::detached>(sys_, tillstream::ownership_keeper,
                                                std::move(options));
     caf::anon_send(all_.ownership, atom::update_v,
                    branch_ids(*view_->get()->chain()));
@@ -393,7 +394,7 @@ private:
     return spawn_supervisor<stream_consumer_actor>(
       sys, supervised("stream-consumer"),
       [options](caf::local_actor* parent) -> stream_consumer_actor {
-        return parent->spawn<caf::detached>(stream_consumer, options);
+        return spawn_actor<caf::detached>(*parent, stream_consumer, options);
       });
   }
 
@@ -637,7 +638,7 @@ public:
     options.stages = stages_of(all_);
     options.on_give_up
       = [on_give_up](const std::string& reason) { on_give_up(reason); };
-    root_ = sys_.spawn(root_supervisor, std::move(options));
+    root_ = spawn_actor(sys_, root_supervisor, std::move(options));
     http_server_options edge;
     edge.address = how_.listen_address;
     edge.port = how_.port;
