@@ -31,9 +31,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// How often a condition is looked at.
-constexpr auto look_interval = 10ms;
-
 std::string program_path() {
   if (const char* told = std::getenv("TILLSTREAM_PROGRAM"))
     return told;
@@ -121,17 +118,6 @@ const json_value* step(const json_value* value, const std::string& name) {
 }
 
 } // namespace
-
-bool eventually(const std::function<bool()>& holds,
-                std::chrono::seconds timeout) {
-  auto end = std::chrono::steady_clock::now() + timeout;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end)
-      return false;
-    std::this_thread::sleep_for(look_interval);
-  }
-  return true;
-}
 
 command_result
 run_command(const std::vector<std::string>& words, std::chrono::seconds timeout,

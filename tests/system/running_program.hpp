@@ -3,6 +3,7 @@
 #include "actors/commands/endpoints.hpp"
 #include "actors/http/client.hpp"
 #include "messages/codec/json.hpp"
+#include "tests/support/eventually.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 #include <chrono>
@@ -31,10 +32,6 @@ command_result
 run_command(const std::vector<std::string>& words,
             std::chrono::seconds timeout = std::chrono::seconds{120},
             const std::vector<std::string>& environment = {});
-
-/// Waits until `holds`, at most `timeout`; looks every few milliseconds.
-bool eventually(const std::function<bool()>& holds, std::chrono::seconds timeout
-                                                    = std::chrono::seconds{30});
 
 /// An answer with its body understood as JSON.
 struct answer {

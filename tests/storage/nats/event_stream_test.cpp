@@ -2,6 +2,8 @@
 
 #include "messages/core/error.hpp"
 #include "storage/nats/jetstream_api.hpp"
+#include "tests/support/eventually.hpp"
+#include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -27,10 +29,7 @@ namespace {
 
 constexpr auto timeout = 30s;
 
-template <class T>
-std::string why(const caf::expected<T>& x) {
-  return x ? "" : describe(x.error());
-}
+using test::why;
 
 template <class T>
 bool fails_with(const caf::expected<T>& x, errc code) {
@@ -172,16 +171,7 @@ struct fixture {
   uint64_t token = 0;
 };
 
-template <class Predicate>
-bool eventually(Predicate condition) {
-  auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline)
-      return false;
-    std::this_thread::sleep_for(5ms);
-  }
-  return true;
-}
+using test::eventually;
 
 struct stopped_broker {
   stopped_broker() {

@@ -1,3 +1,5 @@
+#include "tests/support/eventually.hpp"
+#include "tests/support/must.hpp"
 #include "tests/support/nats_cluster.hpp"
 
 #include "messages/core/error.hpp"
@@ -24,21 +26,9 @@ namespace {
 
 constexpr auto timeout = 60s;
 
-template <class T>
-std::string why(const caf::expected<T>& x) {
-  return x ? "" : describe(x.error());
-}
+using test::why;
 
-template <class F>
-bool eventually(F holds) {
-  auto end = std::chrono::steady_clock::now() + timeout;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end)
-      return false;
-    std::this_thread::sleep_for(20ms);
-  }
-  return true;
-}
+using test::eventually;
 
 test::nats_cluster& cluster() {
   static test::nats_cluster instance;
