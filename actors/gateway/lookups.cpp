@@ -40,8 +40,8 @@ std::vector<std::string> visible_branches(const gateway_call& call) {
   if (call.who.role == storage::key_role::till)
     return {call.who.branch_id};
   std::vector<std::string> result;
-  for (const auto& shop : call.directory->chain()->branches)
-    result.push_back(shop.id);
+  for (const auto& branch : call.directory->chain()->branches)
+    result.push_back(branch.id);
   return result;
 }
 
@@ -154,14 +154,14 @@ void list_branches(gateway_pointer self, const gateway_call& call) {
     .field("currency", chain.currency.code)
     .key("branches")
     .begin_array();
-  for (const auto& shop : chain.branches)
+  for (const auto& branch : chain.branches)
     out.begin_object()
-      .field("id", shop.id)
-      .field("name", shop.name)
-      .field("time_zone", shop.time_zone)
+      .field("id", branch.id)
+      .field("name", branch.name)
+      .field("time_zone", branch.time_zone)
       .field("day_start",
-             fmt::format("{:02}:{:02}", shop.day_start_minutes / 60,
-                         shop.day_start_minutes % 60))
+             fmt::format("{:02}:{:02}", branch.day_start_minutes / 60,
+                         branch.day_start_minutes % 60))
       .end_object();
   out.end_array().end_object();
   answer_json(self, call, std::move(body));

@@ -27,7 +27,7 @@ std::string json_parts(const std::vector<readiness>& parts) {
   return result;
 }
 
-/// Ends a round: everybody who waits gets the same answer.
+/// Ends a round: all pending calls get the same answer.
 void answer_ready(gateway_pointer self) {
   auto& state = self->state;
   auto calls = std::exchange(state.ready_calls, {});

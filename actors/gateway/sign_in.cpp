@@ -22,20 +22,20 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-/// What a browser is told of the cookie (RFC 6265, 4.1): scripts do not see it,
-/// and no request that another site begins carries it.
+/// The `Set-Cookie` value (RFC 6265, 4.1): scripts do not see the cookie, and
+/// no request that another site begins carries it.
 std::string
 set_cookie(const http_request& request, std::string_view value, seconds age) {
   auto result
     = fmt::format("{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict",
                   sign_in_cookie, value, age.count());
-  // Whoever ends TLS in front of us says so.
+  // A proxy that terminates TLS sets it.
   if (request.header("x-forwarded-proto") == "https")
     result += "; Secure";
   return result;
 }
 
-/// @param who Nobody, if nothing is set.
+/// @param who Empty: not signed in.
 std::string encode_sign_in(const std::optional<principal>& who) {
   std::string result;
   json_writer out{result};

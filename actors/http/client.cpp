@@ -109,7 +109,7 @@ struct http_client::impl {
     http::async_write(*stream, out,
                       [&](beast::error_code e, size_t) { ec = e; });
     run();
-    // A server may answer and close before it has read all: look for that.
+    // A server may answer and close before it has read all: read it.
     auto write_error = ec;
     if (ec == beast::error::timeout)
       return ec;

@@ -63,7 +63,7 @@ bool is_loopback(const tcp::socket& socket) {
   return address.is_loopback();
 }
 
-/// The peer's address; of an IPv6 one the network, since whoever has one
+/// The peer's address; of an IPv6 one the network, since a client with one
 /// address of it has them all.
 std::string peer_of(const tcp::socket& socket) {
   beast::error_code ec;
@@ -254,7 +254,7 @@ net::awaitable<bool> http_connection::serve_one() {
   auto with_body = request.method != "HEAD";
   http_reply reply;
   if (read == outcome::refused) {
-    // Whatever follows cannot be told from a request any more.
+    // The boundary of the next request is not known any more.
     next_ = next_step::discard_and_close;
     reply = render_refusal(request);
   } else {
@@ -445,7 +445,7 @@ http_connection::request_answer(http_request request) {
   if (state_ == state::closed)
     co_return std::nullopt;
   if (!reply_) {
-    // Nobody waits for ever, whatever happened to the exchange.
+    // The wait is bounded, whatever happened to the exchange.
     ++turn_;
     reply_ = render_traced({503,
                             "outcome-unknown",

@@ -104,7 +104,7 @@ private:
   enum class next_step : uint8_t {
     next_request,
     close,
-    /// The peer may still be sending what nobody will read.
+    /// The peer may still be sending bytes that will not be read.
     discard_and_close,
   };
 

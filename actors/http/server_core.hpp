@@ -29,7 +29,7 @@ struct server_core : std::enable_shared_from_this<server_core> {
 
   http_server_options options;
 
-  /// Live replies. Counted up by whoever wants one, from any thread.
+  /// Live replies. Counted up from any thread.
   /// Declared before `io`, whose handlers may still count down.
   std::atomic<size_t> live_replies{0};
 
