@@ -157,7 +157,15 @@ private:
 
 caf::expected<std::unique_ptr<http_server>>
 http_server::start(http_server_options options) {
-  assert(options.on_request != nullptr);
+  auto on_request = std::move(options.on_request);
+  auto result = bind(std::move(options));
+  if (result)
+    (*result)->serve(std::move(on_request));
+  return result;
+}
+
+caf::expected<std::unique_ptr<http_server>>
+http_server::bind(http_server_options options) {
   auto added = std::make_unique<listener>(std::move(options));
   if (auto err = listen(added->acceptor, added->core->options))
     return err;
@@ -169,6 +177,11 @@ http_server::http_server(std::unique_ptr<listener> x)
   auto where = listener_->acceptor.local_endpoint();
   port_ = where.port();
   loopback_only_ = where.address().is_loopback();
+}
+
+void http_server::serve(std::function<void(http_exchange_ptr)> on_request) {
+  assert(on_request != nullptr && !thread_.joinable());
+  listener_->core->options.on_request = std::move(on_request);
   auto& io = listener_->core->io;
   net::co_spawn(io, listener_->accept(), net::detached);
   thread_ = std::thread{[&io] { io.run(); }};

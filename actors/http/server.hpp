@@ -27,7 +27,7 @@ struct http_server_options {
 
   /// Takes each request, on the I/O thread: must not block. Keeps the exchange
   /// until it answers; dropping it answers 500.
-  std::function<void(http_exchange_ptr)> on_request;
+  std::function<void(http_exchange_ptr)> on_request = nullptr;
 
   size_t connections_max = limits::connections_max;
   size_t streams_max = limits::streams_max;
@@ -55,6 +55,13 @@ public:
   /// `errc::unavailable` when the port cannot be had.
   static caf::expected<std::unique_ptr<http_server>>
   start(http_server_options options);
+
+  /// Binds only: connections wait in the kernel until `serve`.
+  static caf::expected<std::unique_ptr<http_server>>
+  bind(http_server_options options);
+
+  /// Starts to accept. Once, and only after `bind`.
+  void serve(std::function<void(http_exchange_ptr)> on_request);
 
   /// Stops without grace.
   ~http_server();

@@ -96,4 +96,14 @@ std::string text(storage::postgres::session& db, const std::string& sql) {
   return storage::postgres::as_text(db.run(sql)[0][0]);
 }
 
+bool eventually(const std::function<bool()>& condition) {
+  auto end = std::chrono::steady_clock::now() + 30s;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end)
+      return false;
+    std::this_thread::sleep_for(2ms);
+  }
+  return true;
+}
+
 } // namespace tillstream::test

@@ -4,7 +4,6 @@
 #include "messages/model/purchase.hpp"
 #include "storage/postgres/session.hpp"
 #include "storage/postgres/stores.hpp"
-#include "tests/support/eventually.hpp"
 #include "tests/support/must.hpp"
 
 #include <cstdint>
@@ -62,5 +61,8 @@ int64_t number(storage::postgres::session& db, const std::string& sql);
 
 /// The first column of the first row.
 std::string text(storage::postgres::session& db, const std::string& sql);
+
+/// Waits until `condition` holds, at most half a minute.
+bool eventually(const std::function<bool()>& condition);
 
 } // namespace tillstream::test

@@ -5,7 +5,6 @@
 #include <caf/expected.hpp>
 
 #include <stdexcept>
-#include <string>
 #include <utility>
 
 namespace tillstream::test {
@@ -21,12 +20,6 @@ T must(caf::expected<T> x) {
 inline void must(const caf::expected<void>& x) {
   if (!x)
     throw std::runtime_error{describe(x.error())};
-}
-
-/// Why there is no value; empty when there is one.
-template <class T>
-std::string why(const caf::expected<T>& x) {
-  return x ? std::string{} : describe(x.error());
 }
 
 } // namespace tillstream::test

@@ -144,8 +144,8 @@ BOOST_AUTO_TEST_CASE(a_stop_does_not_wait_for_live_replies) {
   auto stream = open_stream(held[0]);
   peer.receive();
   auto begin = std::chrono::steady_clock::now();
-  server->stop(timeout);
-  BOOST_TEST((std::chrono::steady_clock::now() - begin < timeout / 2));
+  server->stop(reply_timeout);
+  BOOST_TEST((std::chrono::steady_clock::now() - begin < reply_timeout / 2));
   BOOST_TEST(stream->closed());
   BOOST_TEST(stream->send("too late"));
 }
@@ -159,7 +159,7 @@ BOOST_AUTO_TEST_CASE(the_last_bytes_arrive_although_the_server_stops) {
   peer.receive();
   peer.take(11);
   BOOST_TEST(stream->send("last"));
-  server->stop(timeout);
+  server->stop(reply_timeout);
   BOOST_TEST(peer.take(14) == "4\r\nlast\r\n0\r\n\r\n");
   BOOST_TEST(peer.closed());
 }

@@ -27,7 +27,7 @@
 namespace tillstream::test {
 
 /// How long a test waits for what must come.
-constexpr auto timeout = std::chrono::seconds{10};
+constexpr auto reply_timeout = std::chrono::seconds{10};
 
 struct wire_reply {
   int status = 0;
@@ -114,7 +114,7 @@ private:
 
   bool fill() {
     pollfd waits{fd_, POLLIN, 0};
-    auto ms = std::chrono::milliseconds{timeout}.count();
+    auto ms = std::chrono::milliseconds{reply_timeout}.count();
     if (::poll(&waits, 1, static_cast<int>(ms)) != 1) {
       BOOST_ERROR("nothing came");
       return false;
@@ -171,7 +171,7 @@ struct http_fixture {
   void wait_held(size_t n) {
     std::unique_lock guard{mutex};
     BOOST_REQUIRE(
-      arrived.wait_for(guard, timeout, [&] { return held.size() >= n; }));
+      arrived.wait_for(guard, reply_timeout, [&] { return held.size() >= n; }));
   }
 
   /// Sends raw bytes on a new connection; what comes back must be a problem of

@@ -2,8 +2,6 @@
 
 #include "messages/core/error.hpp"
 #include "storage/nats/jetstream_api.hpp"
-#include "tests/support/eventually.hpp"
-#include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -29,7 +27,10 @@ namespace {
 
 constexpr auto timeout = 30s;
 
-using test::why;
+template <class T>
+std::string why(const caf::expected<T>& x) {
+  return x ? "" : describe(x.error());
+}
 
 template <class T>
 bool fails_with(const caf::expected<T>& x, errc code) {
@@ -171,7 +172,16 @@ struct fixture {
   uint64_t token = 0;
 };
 
-using test::eventually;
+template <class Predicate>
+bool eventually(Predicate condition) {
+  auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline)
+      return false;
+    std::this_thread::sleep_for(5ms);
+  }
+  return true;
+}
 
 struct stopped_broker {
   stopped_broker() {

@@ -1,5 +1,3 @@
-#include "tests/support/eventually.hpp"
-#include "tests/support/must.hpp"
 #include "tests/support/nats_cluster.hpp"
 
 #include "messages/core/error.hpp"
@@ -26,9 +24,21 @@ namespace {
 
 constexpr auto timeout = 60s;
 
-using test::why;
+template <class T>
+std::string why(const caf::expected<T>& x) {
+  return x ? "" : describe(x.error());
+}
 
-using test::eventually;
+template <class F>
+bool eventually(F holds) {
+  auto end = std::chrono::steady_clock::now() + timeout;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > end)
+      return false;
+    std::this_thread::sleep_for(20ms);
+  }
+  return true;
+}
 
 test::nats_cluster& cluster() {
   static test::nats_cluster instance;

@@ -5,7 +5,6 @@
 #include "messages/core/metrics.hpp"
 #include "storage/postgres/stores.hpp"
 #include "tests/support/made_up_events.hpp"
-#include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
 #include "tests/support/take_over.hpp"
 
@@ -38,7 +37,10 @@ timestamp now_ms() {
     std::chrono::system_clock::now());
 }
 
-using test::why;
+template <class T>
+std::string why(const caf::expected<T>& x) {
+  return x ? std::string{} : describe(x.error());
+}
 
 /// Polls for half a minute. @returns whether `condition` came true.
 template <class F>

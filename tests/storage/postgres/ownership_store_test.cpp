@@ -2,7 +2,6 @@
 
 #include "messages/core/error.hpp"
 #include "storage/postgres/stores.hpp"
-#include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
 
 #include <pqxx/pqxx>
@@ -29,7 +28,10 @@ namespace {
 
 const std::vector<std::string> all{"branch-1", "branch-2", "branch-3"};
 
-using test::why;
+template <class T>
+std::string why(const caf::expected<T>& x) {
+  return x ? std::string{} : describe(x.error());
+}
 
 template <class T>
 T must(caf::expected<T> x) {

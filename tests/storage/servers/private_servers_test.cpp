@@ -1,8 +1,6 @@
 #include "storage/servers/private_servers.hpp"
 
 #include "messages/core/error.hpp"
-#include "tests/support/eventually.hpp"
-#include "tests/support/must.hpp"
 #include "tests/support/temporary_directory.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -38,7 +36,10 @@ private_server_options options_for(const std::string& data_dir) {
   return result;
 }
 
-using test::why;
+template <class T>
+std::string why(const caf::expected<T>& x) {
+  return x ? "" : describe(x.error());
+}
 
 servers_ptr must_start(private_server_options options) {
   auto result = private_servers::start(std::move(options));
@@ -54,7 +55,15 @@ std::string ask(const std::string& dsn, const std::string& sql) {
   return result.empty() ? std::string{} : result[0][0].c_str();
 }
 
-using test::eventually;
+bool eventually(const std::function<bool()>& condition) {
+  auto deadline = std::chrono::steady_clock::now() + 30s;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline)
+      return false;
+    std::this_thread::sleep_for(5ms);
+  }
+  return true;
+}
 
 /// Whether a process lives; one that nobody reaped yet does not.
 bool lives(pid_t pid) {

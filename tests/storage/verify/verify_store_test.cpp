@@ -5,7 +5,6 @@
 #include "messages/model/chain.hpp"
 #include "storage/postgres/stores.hpp"
 #include "tests/support/made_up_events.hpp"
-#include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
 #include "tests/support/take_over.hpp"
 
@@ -36,7 +35,10 @@ test::event_options options_now() {
   return result;
 }
 
-using test::why;
+template <class T>
+std::string why(const caf::expected<T>& x) {
+  return x ? std::string{} : describe(x.error());
+}
 
 template <class T>
 T must(caf::expected<T> x) {
