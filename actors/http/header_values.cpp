@@ -39,13 +39,18 @@ std::string lower_case(std::string_view text) {
 }
 
 bool accepts_gzip(const http_request& request) {
-  auto value = request.header("accept-encoding").value_or(std::string_view{});
+  auto rest = request.header("accept-encoding").value_or(std::string_view{});
   auto by_star = false;
-  for (const auto& [coding, parameters] :
-       http::ext_list{{value.data(), value.size()}}) {
-    if (beast::iequals(coding, "gzip"))
+  // Not Beast's ext_list: it stops at a comma that follows a parameter.
+  while (!rest.empty()) {
+    auto part = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(part.size() + 1, rest.size()));
+    auto coding = part.substr(0, part.find(';'));
+    part.remove_prefix(coding.size());
+    http::param_list parameters{{part.data(), part.size()}};
+    if (same_word(trim(coding), "gzip"))
       return !is_refused(parameters);
-    if (coding == "*")
+    if (trim(coding) == "*")
       by_star = !is_refused(parameters);
   }
   return by_star;
