@@ -1,6 +1,7 @@
 #include "actors/aggregation/aggregate_shard.hpp"
 
 #include "actors/aggregation/aggregate_shard_steps.hpp"
+#include "actors/runtime/spawn.hpp"
 #include "actors/runtime/system_config.hpp"
 #include "messages/core/limits.hpp"
 #include "messages/core/metrics.hpp"
@@ -477,7 +478,7 @@ aggregate_shard(shard_steps::self_pointer self,
 
 aggregate_shard_actor spawn_aggregate_shard(caf::local_actor* parent,
                                             aggregate_shard_options options) {
-  return parent->spawn(aggregate_shard, std::move(options));
+  return spawn_actor(*parent, aggregate_shard, std::move(options));
 }
 
 } // namespace tillstream

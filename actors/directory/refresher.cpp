@@ -6,6 +6,7 @@
 
 #include <caf/result.hpp>
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -14,7 +15,7 @@ namespace tillstream {
 namespace {
 
 using self_pointer
-  = directory_actor::stateful_pointer<directory_refresher_state>;
+  = directory_impl::stateful_pointer<directory_refresher_state>;
 using std::chrono::duration_cast;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
@@ -22,17 +23,6 @@ using std::chrono::milliseconds;
 constexpr auto offset_metric = "tillstream_database_clock_offset_ms";
 constexpr auto reloads_metric = "tillstream_directory_reloads_total";
 constexpr auto ready_metric = "tillstream_directory_ready";
-
-caf::error open_store(directory_refresher_state& state) {
-  if (state.store != nullptr)
-    return caf::none;
-  auto opened = state.options.open_store();
-  if (!opened)
-    return opened.error();
-  state.store = std::move(*opened);
-  assert(state.store != nullptr);
-  return caf::none;
-}
 
 /// Asks the database for its time. The answer belongs to the middle of the
 /// round trip, so a short one is worth more than a long one (Cristian, 1989).
@@ -90,48 +80,60 @@ caf::error reload_if_changed(directory_refresher_state& state) {
   return caf::none;
 }
 
-caf::error refresh(directory_refresher_state& state) {
-  if (auto err = open_store(state))
-    return err;
-  if (auto err = measure_offset(state))
-    return err;
-  return reload_if_changed(state);
+/// Measures and reads on an open connection, which is dropped when it fails.
+caf::error refresh(self_pointer self) {
+  auto& state = self->state;
+  if (!state.store.open(self->clock().now()))
+    return state.store.error();
+  auto err = measure_offset(state);
+  if (!err)
+    err = reload_if_changed(state);
+  if (err)
+    state.store.drop(self->clock().now(), err);
+  return err;
 }
 
-/// Notices how the reading went; one log line when that changes.
-void notice_outcome(directory_refresher_state& state, const caf::error& err) {
+/// Keeps the outcome of a reading; one log line when it changes.
+void record_outcome(directory_refresher_state& state, const caf::error& err) {
   auto trouble = err ? describe(err) : std::string{};
-  if (err) {
-    state.store.reset();
-    if (state.trouble != trouble)
-      log::warning("directory.stale", {{"reason", trouble}});
-  }
+  if (err && state.trouble != trouble)
+    log::warning("directory.stale", {{"reason", trouble}});
   state.trouble = std::move(trouble);
   metrics()
     .get_gauge(ready_metric, "1 when the last reading of the directory worked.")
     .set(err ? 0 : 1);
 }
 
-/// One attempt; a session that breaks is replaced at the next tick.
+/// When to read again: after the interval, or as soon as the database may be
+/// tried again.
+caf::timespan next_wait(self_pointer self) {
+  auto& state = self->state;
+  if (state.store.is_open())
+    return state.options.interval;
+  auto wait = state.store.retry_at() - self->clock().now();
+  return std::max(caf::timespan{wait}, caf::timespan{0});
+}
+
+/// One attempt; a connection that breaks is replaced after a backoff.
 template <class T, class F>
-caf::result<T> with_store(directory_refresher_state& state, F f) {
-  if (auto err = open_store(state))
-    return err;
-  auto result = f(*state.store);
+caf::result<T> with_store(self_pointer self, F f) {
+  auto& store = self->state.store;
+  if (!store.open(self->clock().now()))
+    return store.error();
+  auto result = f(*store);
   if (result)
     return std::move(*result);
   if (result.error() != errc::not_found)
-    state.store.reset();
+    store.drop(self->clock().now(), result.error());
   return std::move(result.error());
 }
 
-caf::result<bool>
-end_session(directory_refresher_state& state, const session_end& x) {
-  return with_store<bool>(state, [&](auto& store) -> caf::expected<bool> {
+caf::result<bool> end_session(self_pointer self, const session_end& x) {
+  return with_store<bool>(self, [&](auto& store) -> caf::expected<bool> {
     auto ended = store.end_page_session(x.session_id, x.expires_at);
     if (!ended)
       return ended.error();
-    if (auto err = reload_if_changed(state))
+    if (auto err = reload_if_changed(self->state))
       return err;
     return true;
   });
@@ -139,11 +141,13 @@ end_session(directory_refresher_state& state, const session_end& x) {
 
 } // namespace
 
-directory_actor::behavior_type
+directory_impl::behavior_type
 directory_refresher(self_pointer self, directory_refresher_options options) {
   assert(options.open_store != nullptr);
   assert(options.view != nullptr);
-  self->state.options = std::move(options);
+  auto& state = self->state;
+  state.store = {options.open_store, options.seed};
+  state.options = std::move(options);
   self->send(self, atom::tick_v);
   return {
     [self](atom::ready) -> readiness {
@@ -151,16 +155,14 @@ directory_refresher(self_pointer self, directory_refresher_options options) {
       return {"directory", trouble.empty(), trouble};
     },
     [self](atom::open, const sign_in_link& link) {
-      return with_store<uuid>(self->state, [&](auto& store) {
+      return with_store<uuid>(self, [&](auto& store) {
         return store.take_sign_in_link(link.digest);
       });
     },
-    [self](atom::close, const session_end& x) {
-      return end_session(self->state, x);
-    },
+    [self](atom::close, const session_end& x) { return end_session(self, x); },
     [self](atom::tick) {
-      notice_outcome(self->state, refresh(self->state));
-      self->delayed_send(self, self->state.options.interval, atom::tick_v);
+      record_outcome(self->state, refresh(self));
+      self->delayed_send(self, next_wait(self), atom::tick_v);
     },
   };
 }

@@ -14,8 +14,9 @@ namespace tillstream {
 
 namespace {
 
-/// Where a digest is filed. Digests of random secrets are random, so that an
-/// entry has a place of its own and the search tells nothing about a secret.
+/// The key of the index of digests. Digests of random secrets are random, so
+/// that an entry has a place of its own and the search reveals nothing about a
+/// secret.
 uint64_t place_of(const sha256_digest& digest) {
   uint64_t result;
   std::memcpy(&result, digest.data(), sizeof(result));
@@ -43,13 +44,13 @@ directory::directory(const storage::directory_snapshot& snapshot)
     ended_sessions_(snapshot.ended_sessions.begin(),
                     snapshot.ended_sessions.end()),
     version_(snapshot.version) {
-  for (const auto& shop : chain_->branches) {
-    if (auto clock = branch_clock::make(shop))
-      clocks_.emplace(shop.id, *clock);
+  for (const auto& branch : chain_->branches) {
+    if (auto clock = branch_clock::make(branch))
+      clocks_.emplace(branch.id, *clock);
     else
       log::error("directory.branch_without_clock",
-                 {{"branch", shop.id},
-                  {"time_zone", shop.time_zone},
+                 {{"branch", branch.id},
+                  {"time_zone", branch.time_zone},
                   {"reason", describe(clock.error())}});
   }
   for (const auto& key : snapshot.keys) {

@@ -49,14 +49,14 @@ public:
   /// @returns the branch's clock, or null when the chain lacks the branch.
   const branch_clock* clock(std::string_view branch_id) const;
 
-  /// Looks up who presents `secret` (the text after `Bearer `): its SHA-256
+  /// Finds the holder of `secret` (the text after `Bearer `): its SHA-256
   /// finds the entry, the digests are then compared in constant time.
   std::optional<principal> authenticate(std::string_view secret) const;
 
   /// @returns who holds the key; nothing when it is revoked or unknown.
   std::optional<principal> holder(const uuid& key_id) const;
 
-  /// Looks up who presents the page's cookie: its signature holds, it is not
+  /// Finds who signed in with the page's cookie: its signature holds, it is not
   /// over at `now` nor signed out, and its key is not revoked.
   std::optional<principal>
   authenticate_session(std::string_view token, timestamp now) const;
@@ -64,7 +64,7 @@ public:
   /// Whether what allowed `who` something still does.
   bool still_allows(const principal& who, timestamp now) const;
 
-  /// Renders a session so that every node of the chain takes it.
+  /// Renders a sign-in so that every node of the chain accepts it.
   std::string seal(const page_session& x) const {
     return seal_session(x, session_secret_);
   }

@@ -11,7 +11,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 /// Stands for all addresses that have no place of their own.
-const std::string everybody = "*";
+const std::string all_others = "*";
 
 seconds wait_after(int failures) {
   auto doublings = failures - sign_in_guard::free_failures;
@@ -25,7 +25,7 @@ seconds wait_after(int failures) {
 
 const std::string& sign_in_guard::place_of(const std::string& address) const {
   auto known = entries_.count(address) > 0;
-  return known || entries_.size() < addresses_max ? address : everybody;
+  return known || entries_.size() < addresses_max ? address : all_others;
 }
 
 milliseconds

@@ -9,7 +9,7 @@
 
 namespace tillstream {
 
-/// Slows down whoever fails to sign in again and again from one address: after
+/// Slows down repeated failures to sign in from one address: after
 /// `free_failures` wrong keys the wait is a second, and doubles with each
 /// further one up to `wait_max`. A success forgets the failures, and so does
 /// time.

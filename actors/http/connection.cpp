@@ -1,5 +1,6 @@
 #include "actors/http/connection.hpp"
 
+#include "actors/http/header_values.hpp"
 #include "actors/http/target.hpp"
 #include "messages/core/log.hpp"
 #include "messages/core/metrics.hpp"
@@ -51,14 +52,6 @@ std::string_view view_of(const beast::flat_buffer& buffer) {
   return {static_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::string lower(std::string_view text) {
-  std::string result{text};
-  for (auto& c : result)
-    if (c >= 'A' && c <= 'Z')
-      c = static_cast<char>(c + 32);
-  return result;
-}
-
 bool is_loopback(const tcp::socket& socket) {
   beast::error_code ec;
   auto address = socket.remote_endpoint(ec).address();
@@ -70,7 +63,7 @@ bool is_loopback(const tcp::socket& socket) {
   return address.is_loopback();
 }
 
-/// The peer's address; of an IPv6 one the network, since whoever has one
+/// The peer's address; of an IPv6 one the network, since a client with one
 /// address of it has them all.
 std::string peer_of(const tcp::socket& socket) {
   beast::error_code ec;
@@ -106,57 +99,11 @@ http_reply render_traced(const problem& why, const trace_context& trace) {
   return result;
 }
 
-/// The owner's end of a stream.
-class edge_stream : public http_stream {
-public:
-  edge_stream(std::shared_ptr<http_core> core, http_connection_ptr to,
-              stream_status_ptr status)
-    : core_(std::move(core)),
-      to_(std::move(to)),
-      status_(std::move(status)) {
-    // nop
-  }
-
-  ~edge_stream() override {
-    if (!status_->closed.exchange(true))
-      post({});
-  }
-
-  bool send(std::string bytes) override {
-    if (bytes.empty() || status_->closed)
-      return true;
-    if (status_->busy.exchange(true))
-      return false;
-    post(std::move(bytes));
-    return true;
-  }
-
-  bool closed() const override {
-    return status_->closed;
-  }
-
-private:
-  void post(std::string bytes) {
-    auto to = to_.lock();
-    if (to == nullptr)
-      return;
-    net::post(core_->io, [to = std::move(to), status = status_,
-                          bytes = std::move(bytes)]() mutable {
-      to->feed(status, std::move(bytes));
-    });
-  }
-
-  // In this order, as in `edge_exchange`.
-  std::shared_ptr<http_core> core_;
-  std::weak_ptr<http_connection> to_;
-  stream_status_ptr status_;
-};
-
 /// The exchange of a connection. Answers 500 when it dies unanswered.
 class edge_exchange : public http_exchange {
 public:
-  edge_exchange(std::shared_ptr<http_core> core, http_connection_ptr to,
-                uint64_t turn, http_request x)
+  edge_exchange(server_core_ptr core, http_connection_ptr to, uint64_t turn,
+                http_request x)
     : http_exchange(std::move(x)),
       core_(std::move(core)),
       to_(std::move(to)),
@@ -179,7 +126,7 @@ public:
   void reply(http_reply x) override {
     if (answered_.exchange(true))
       return;
-    // Gone already: nobody is there to be told.
+    // The connection ended already.
     auto to = to_.lock();
     if (to == nullptr)
       return;
@@ -191,29 +138,22 @@ public:
 
   http_stream_ptr stream(http_reply head) override {
     auto to = to_.lock();
-    if (answered_ || to == nullptr || !take_stream())
+    if (answered_ || to == nullptr)
+      return nullptr;
+    auto body = event_stream_writer::make(*core_);
+    if (body == nullptr)
       return nullptr;
     answered_ = true;
-    auto status = std::make_shared<stream_status>();
-    auto result = std::make_shared<edge_stream>(core_, to, status);
     net::post(core_->io, [to = std::move(to), turn = turn_,
-                          head = std::move(head), status]() mutable {
-      to->deliver_stream(turn, std::move(head), std::move(status));
+                          head = std::move(head), body]() mutable {
+      to->deliver_stream(turn, std::move(head), std::move(body));
     });
-    return result;
+    return body->make_stream(core_);
   }
 
 private:
-  /// @returns whether there was room for one more.
-  bool take_stream() {
-    if (core_->streams.fetch_add(1) < core_->options.streams_max)
-      return true;
-    core_->streams.fetch_sub(1);
-    return false;
-  }
-
   // In this order: the connection's socket needs the core's `io_context`.
-  std::shared_ptr<http_core> core_;
+  server_core_ptr core_;
   std::weak_ptr<http_connection> to_;
   uint64_t turn_;
   std::atomic<bool> answered_{false};
@@ -221,7 +161,7 @@ private:
 
 } // namespace
 
-http_connection::http_connection(http_core& core, tcp::socket socket)
+http_connection::http_connection(server_core& core, tcp::socket socket)
   : core_(core),
     stream_(std::move(socket)),
     buffer_(limits::header_bytes_max + limits::body_bytes_max + read_chunk),
@@ -233,29 +173,39 @@ http_connection::http_connection(http_core& core, tcp::socket socket)
   stream_.socket().set_option(tcp::no_delay{true}, ec);
 }
 
-void http_connection::start(bool over_limit) {
+void http_connection::start(
+  bool over_limit, std::function<void(const http_connection_ptr&)> on_end) {
   auto self = shared_from_this();
-  net::co_spawn(core_.io, run(over_limit), [self](std::exception_ptr error) {
-    try {
-      if (error)
-        std::rethrow_exception(error);
-    } catch (const std::exception& e) {
-      log::error("http.connection_failed", {{"reason", e.what()}});
-    }
-    self->core_.forget(self);
-  });
+  net::co_spawn(
+    core_.io, run(over_limit),
+    [self, on_end = std::move(on_end)](std::exception_ptr error) {
+      try {
+        if (error)
+          std::rethrow_exception(error);
+      } catch (const std::exception& e) {
+        log::error("http.connection_failed", {{"reason", e.what()}});
+      }
+      on_end(self);
+    });
+}
+
+void http_connection::enter(state next) {
+  if (state_ != state::closed)
+    state_ = next;
 }
 
 void http_connection::drain() {
-  if (idle_)
+  if (state_ == state::idle)
     abort();
-  else if (feed_)
-    answered_.cancel(); // A stream would go on for ever.
+  else if (state_ == state::streaming)
+    body_->close(); // A live reply has no end of its own.
 }
 
 void http_connection::abort() {
-  aborted_ = true;
+  enter(state::closed);
   answered_.cancel();
+  if (body_ != nullptr)
+    body_->cancel();
   stream_.close();
 }
 
@@ -267,30 +217,19 @@ void http_connection::deliver(uint64_t turn, http_reply reply) {
 }
 
 void http_connection::deliver_stream(uint64_t turn, http_reply head,
-                                     stream_status_ptr status) {
-  if (turn != turn_ || reply_ || aborted_) {
-    status->closed = true;
-    core_.streams.fetch_sub(1);
-    return;
-  }
-  feed_ = std::move(status);
-  reply_ = std::move(head);
-  answered_.cancel();
+                                     event_stream_writer_ptr body) {
+  if (turn != turn_ || reply_ || state_ != state::waiting)
+    return body->cancel();
+  body_ = std::move(body);
+  deliver(turn, std::move(head));
 }
 
-void http_connection::feed(const stream_status_ptr& status, std::string bytes) {
-  if (status != feed_)
-    return;
-  chunk_ = std::move(bytes);
-  answered_.cancel();
-}
-
-// -- the life of a connection -------------------------------------------------
+// -- the states of a connection -----------------------------------------------
 
 net::awaitable<void> http_connection::run(bool over_limit) {
   if (over_limit) {
-    idle_ = false;
-    unread_ = true;
+    enter(state::writing);
+    next_ = next_step::discard_and_close;
     refuse(503, "overloaded", "This node has too many connections.");
     refusal_->headers.emplace_back("Retry-After", "1");
     auto busy = render_refusal(http_request{});
@@ -300,6 +239,7 @@ net::awaitable<void> http_connection::run(bool over_limit) {
     while (more)
       more = co_await serve_one();
   }
+  enter(state::closing);
   co_await finish();
 }
 
@@ -314,28 +254,26 @@ net::awaitable<bool> http_connection::serve_one() {
   auto with_body = request.method != "HEAD";
   http_reply reply;
   if (read == outcome::refused) {
-    // Whatever follows cannot be told from a request any more.
-    keep_ = false;
-    unread_ = true;
+    // The boundary of the next request is not known any more.
+    next_ = next_step::discard_and_close;
     reply = render_refusal(request);
   } else {
-    if (request.body_too_large) {
-      keep_ = false;
-      unread_ = true;
-    }
-    auto answer = co_await ask(std::move(request));
+    if (request.body_too_large)
+      next_ = next_step::discard_and_close;
+    auto answer = co_await request_answer(std::move(request));
     if (!answer)
       co_return false;
-    reply = std::move(*answer);
-    if (feed_) {
-      co_await write_stream(std::move(reply), with_body);
+    if (body_ != nullptr) {
+      co_await write_stream(std::move(*answer), with_body);
       co_return false;
     }
+    reply = std::move(*answer);
   }
-  if (core_.draining)
-    keep_ = false;
+  enter(state::writing);
+  if (core_.draining && next_ == next_step::next_request)
+    next_ = next_step::close;
   auto written = co_await write(std::move(reply), with_body);
-  co_return written&& keep_;
+  co_return written&& next_ == next_step::next_request;
 }
 
 net::awaitable<bool> http_connection::wait_idle() {
@@ -344,13 +282,13 @@ net::awaitable<bool> http_connection::wait_idle() {
   if (buffer_.size() == 0) {
     if (buffer_.capacity() > idle_buffer_max)
       buffer_.shrink_to_fit();
-    idle_ = true;
+    enter(state::idle);
     stream_.expires_after(core_.options.keep_alive_max);
     auto arrived = co_await read_some();
     if (!arrived)
       co_return false;
   }
-  idle_ = false;
+  enter(state::reading);
   co_return true;
 }
 
@@ -368,22 +306,22 @@ net::awaitable<bool> http_connection::read_some() {
 net::awaitable<http_connection::outcome>
 http_connection::read_request(http_request& out) {
   request_framing framing;
-  auto state = co_await read_head(framing);
-  if (state != outcome::ready)
-    co_return state;
+  auto result = co_await read_head(framing);
+  if (result != outcome::ready)
+    co_return result;
   parser in;
-  state = parse_head(in, framing);
-  if (state == outcome::ready)
-    state = fill(out, in);
-  if (state != outcome::ready)
-    co_return state;
+  result = parse_head(in, framing);
+  if (result == outcome::ready)
+    result = fill(out, in);
+  if (result != outcome::ready)
+    co_return result;
   if (framing.body_bytes > limits::body_bytes_max) {
     out.body_too_large = true;
     co_return outcome::ready;
   }
-  state = co_await read_body(in, framing);
+  result = co_await read_body(in, framing);
   out.body = std::move(in.get().body());
-  co_return state;
+  co_return result;
 }
 
 net::awaitable<http_connection::outcome>
@@ -438,13 +376,13 @@ http_connection::parse_head(parser& in, const request_framing& framing) {
 http_connection::outcome
 http_connection::fill(http_request& out, const parser& in) {
   const auto& head = in.get();
-  keep_ = head.keep_alive();
+  next_ = head.keep_alive() ? next_step::next_request : next_step::close;
   http10_ = head.version() < 11;
   out.method = std::string{head.method_string()};
   out.from_loopback = from_loopback_;
   out.peer = peer_;
   for (const auto& field : head)
-    out.headers.emplace_back(lower(field.name_string()),
+    out.headers.emplace_back(lower_case(field.name_string()),
                              std::string{field.value()});
   if (!http10_ && head.count(http::field::host) == 0)
     return refuse(400, "malformed-request", "There is no Host.");
@@ -494,7 +432,8 @@ http_reply http_connection::render_refusal(const http_request& request) const {
 // -- answering ----------------------------------------------------------------
 
 net::awaitable<std::optional<http_reply>>
-http_connection::ask(http_request request) {
+http_connection::request_answer(http_request request) {
+  enter(state::waiting);
   stream_.expires_never();
   reply_.reset();
   ++turn_;
@@ -503,12 +442,10 @@ http_connection::ask(http_request request) {
   hand_over(std::move(request));
   // Ends with the answer, with an abort, or with the time.
   co_await answered_.async_wait(as_value);
-  if (aborted_) {
-    end_stream();
+  if (state_ == state::closed)
     co_return std::nullopt;
-  }
   if (!reply_) {
-    // Nobody waits for ever, whatever happened to the exchange.
+    // The wait is bounded, whatever happened to the exchange.
     ++turn_;
     reply_ = render_traced({503,
                             "outcome-unknown",
@@ -518,9 +455,7 @@ http_connection::ask(http_request request) {
                             {{"Retry-After", "1"}}},
                            trace);
   }
-  auto result = std::move(reply_);
-  reply_.reset();
-  co_return result;
+  co_return std::exchange(reply_, std::nullopt);
 }
 
 void http_connection::hand_over(http_request request) {
@@ -551,7 +486,7 @@ std::string http_connection::render_head(const http_reply& reply) {
   auto result = render_fields(reply);
   if (reply.status != 204 && reply.status != 304)
     append_header(result, "Content-Length", std::to_string(reply.body.size()));
-  if (!keep_)
+  if (next_ != next_step::next_request)
     append_header(result, "Connection", "close");
   else if (http10_)
     append_header(result, "Connection", "keep-alive");
@@ -570,64 +505,34 @@ net::awaitable<bool> http_connection::write(http_reply reply, bool with_body) {
   co_return !ec;
 }
 
-// -- streams ------------------------------------------------------------------
-
-net::awaitable<bool> http_connection::write_text(const std::string& text) {
-  stream_.expires_after(core_.options.write_max);
-  auto [ec, n]
-    = co_await net::async_write(stream_, net::buffer(text), as_value);
-  co_return !ec;
-}
-
-bool http_connection::stream_goes_on() const {
-  return !peer_gone_ && !aborted_ && !core_.draining && !feed_->closed;
-}
+// -- live replies -------------------------------------------------------------
 
 net::awaitable<void>
 http_connection::write_stream(http_reply head, bool with_body) {
-  keep_ = false;
+  enter(state::streaming);
+  if (core_.draining)
+    body_->close();
   auto text = render_fields(head);
   if (!http10_)
     append_header(text, "Transfer-Encoding", "chunked");
   append_header(text, "Connection", "close");
   text += "\r\n";
-  auto frame = [this](const std::string& bytes) {
-    return http10_ ? bytes : fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes);
-  };
   if (with_body && !head.body.empty())
-    text += frame(head.body);
-  auto good = co_await write_text(text);
+    text += http10_ ? head.body : event_stream_writer::make_chunk(head.body);
+  stream_.expires_after(core_.options.write_max);
+  auto [ec, n]
+    = co_await net::async_write(stream_, net::buffer(text), as_value);
+  if (ec || !with_body)
+    co_return body_->cancel();
   stream_.expires_never();
-  if (good && with_body)
-    net::co_spawn(core_.io, watch_peer(),
-                  [self = shared_from_this()](std::exception_ptr) {});
-  answered_.expires_at(std::chrono::steady_clock::time_point::max());
-  while (good && with_body && stream_goes_on()) {
-    if (chunk_.empty()) {
-      co_await answered_.async_wait(as_value);
-      continue;
-    }
-    auto bytes = std::exchange(chunk_, {});
-    good = co_await write_text(frame(bytes));
-    feed_->busy = false;
-  }
-  if (good && with_body && !http10_ && !peer_gone_ && !aborted_)
-    co_await write_text("0\r\n\r\n");
-  end_stream();
-}
-
-void http_connection::end_stream() {
-  if (!feed_)
-    return;
-  feed_->closed = true;
-  feed_.reset();
-  core_.streams.fetch_sub(1);
+  net::co_spawn(core_.io, watch_peer(),
+                [self = shared_from_this()](std::exception_ptr) {});
+  co_await body_->run(stream_, !http10_);
 }
 
 net::awaitable<void> http_connection::watch_peer() {
   co_await read_some();
-  peer_gone_ = true;
-  answered_.cancel();
+  body_->cancel();
 }
 
 net::awaitable<void> http_connection::finish() {
@@ -635,7 +540,8 @@ net::awaitable<void> http_connection::finish() {
   stream_.socket().shutdown(tcp::socket::shutdown_send, ec);
   // Closing with unread bytes would reset the connection, and the reset could
   // overtake the answer (RFC 9112, 9.6).
-  if (!ec && unread_ && !aborted_) {
+  if (!ec && next_ == next_step::discard_and_close
+      && state_ == state::closing) {
     stream_.expires_after(core_.options.linger_max);
     for (size_t dropped = 0; dropped < limits::linger_bytes_max;) {
       dropped += buffer_.size();
@@ -646,6 +552,7 @@ net::awaitable<void> http_connection::finish() {
     }
   }
   stream_.close();
+  enter(state::closed);
 }
 
 } // namespace tillstream

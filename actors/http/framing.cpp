@@ -134,7 +134,7 @@ bool is_token_char(char c) {
 request_framing scan_request(std::string_view bytes) {
   auto end = bytes.find("\r\n\r\n");
   auto section = end == std::string_view::npos ? bytes : bytes.substr(0, end);
-  // Told at once, although the section's end may never come.
+  // Refused at once, although the section's end may never come.
   if (auto reason = check_bytes(section); !reason.empty())
     return malformed(reason);
   if (end == std::string_view::npos)

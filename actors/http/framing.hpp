@@ -34,14 +34,14 @@ struct request_framing {
   std::string_view reason;
 };
 
-/// Looks at the bytes of a connection from a request's first one on. Refuses
+/// Scans the bytes of a connection from a request's first one on. Refuses
 /// lines that end in anything but CRLF, folded lines, control characters,
 /// names that are no tokens or have a space before the colon, more than one
 /// `Content-Length` or `Host`, and lengths that are not plain digits.
 /// Linear in the size of `bytes`.
 request_framing scan_request(std::string_view bytes);
 
-/// Tells whether `c` may stand in a token (RFC 9110, 5.6.2).
+/// Whether `c` may stand in a token (RFC 9110, 5.6.2).
 bool is_token_char(char c);
 
 } // namespace tillstream

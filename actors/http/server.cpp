@@ -1,6 +1,7 @@
 #include "actors/http/server.hpp"
 
 #include "actors/http/connection.hpp"
+#include "actors/http/server_core.hpp"
 #include "messages/core/error.hpp"
 #include "messages/core/log.hpp"
 #include "messages/core/metrics.hpp"
@@ -8,13 +9,15 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <fmt/format.h>
 
 #include <cassert>
-#include <ctime>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -36,19 +39,6 @@ constexpr auto connections_help = "Open HTTP connections.";
 constexpr auto turned_away_metric = "tillstream_http_turned_away_total";
 constexpr auto turned_away_help
   = "Connections beyond the limit, refused or closed.";
-
-/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7), whatever the locale.
-std::string http_date(std::time_t t) {
-  constexpr const char* days[]
-    = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  constexpr const char* months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  std::tm x{};
-  gmtime_r(&t, &x);
-  return fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT", days[x.tm_wday],
-                     x.tm_mday, months[x.tm_mon], x.tm_year + 1900, x.tm_hour,
-                     x.tm_min, x.tm_sec);
-}
 
 caf::error listen(tcp::acceptor& acceptor, const http_server_options& options) {
   boost::system::error_code ec;
@@ -74,89 +64,94 @@ caf::error listen(tcp::acceptor& acceptor, const http_server_options& options) {
 
 } // namespace
 
-// -- what lives on the I/O thread ---------------------------------------------
+/// Accepts connections and keeps them. Lives on the I/O thread.
+class http_server::listener {
+public:
+  explicit listener(http_server_options options)
+    : core(std::make_shared<server_core>(std::move(options))),
+      acceptor(core->io),
+      pause_(core->io),
+      work_(core->io.get_executor()) {
+    // nop
+  }
 
-http_core::http_core(http_server_options x)
-  : options(std::move(x)),
-    io(1),
-    acceptor(io),
-    pause(io),
-    work(io.get_executor()) {
-  // nop
-}
-
-net::awaitable<void> http_core::accept() {
-  while (acceptor.is_open()) {
-    auto [ec, socket] = co_await acceptor.async_accept(as_value);
-    if (draining)
-      co_return;
-    if (!ec) {
-      admit(std::move(socket));
-      continue;
+  /// Accepts until the acceptor is closed.
+  net::awaitable<void> accept() {
+    while (acceptor.is_open()) {
+      auto [ec, socket] = co_await acceptor.async_accept(as_value);
+      if (core->draining)
+        co_return;
+      if (!ec) {
+        admit(std::move(socket));
+        continue;
+      }
+      log::warning("http.accept_failed", {{"reason", ec.message()}});
+      pause_.expires_after(accept_pause);
+      co_await pause_.async_wait(as_value);
     }
-    log::warning("http.accept_failed", {{"reason", ec.message()}});
-    pause.expires_after(accept_pause);
-    co_await pause.async_wait(as_value);
   }
-}
 
-void http_core::admit(tcp::socket socket) {
-  auto over_limit = connections.size() >= options.connections_max;
-  if (over_limit) {
-    metrics().get_counter(turned_away_metric, turned_away_help).add();
-    // Destroying the socket closes it.
-    if (connections.size() >= options.connections_max + limits::refusals_max)
+  /// Stops accepting; see `http_server::stop`.
+  void drain(std::chrono::milliseconds grace) {
+    core->draining = true;
+    boost::system::error_code ec;
+    acceptor.close(ec);
+    if (connections_.empty())
+      return finish();
+    // Copies: a connection that closes leaves the set.
+    for (auto& connection :
+         std::vector(connections_.begin(), connections_.end()))
+      connection->drain();
+    pause_.expires_after(grace);
+    pause_.async_wait([this](boost::system::error_code cancelled) {
+      if (cancelled)
+        return;
+      for (auto& connection :
+           std::vector(connections_.begin(), connections_.end()))
+        connection->abort();
+    });
+  }
+
+  server_core_ptr core;
+  tcp::acceptor acceptor;
+
+private:
+  /// Takes a new socket in: serves, refuses or closes it.
+  void admit(tcp::socket socket) {
+    const auto& options = core->options;
+    auto over_limit = connections_.size() >= options.connections_max;
+    if (over_limit) {
+      metrics().get_counter(turned_away_metric, turned_away_help).add();
+      // Destroying the socket closes it.
+      if (connections_.size() >= options.connections_max + limits::refusals_max)
+        return;
+    }
+    auto added = std::make_shared<http_connection>(*core, std::move(socket));
+    connections_.insert(added);
+    metrics().get_gauge(connections_metric, connections_help).add(1);
+    added->start(over_limit,
+                 [this](const http_connection_ptr& x) { remove(x); });
+  }
+
+  /// A connection ended.
+  void remove(const http_connection_ptr& gone) {
+    if (connections_.erase(gone) == 0)
       return;
+    metrics().get_gauge(connections_metric, connections_help).add(-1);
+    if (core->draining && connections_.empty())
+      finish();
   }
-  auto added = std::make_shared<http_connection>(*this, std::move(socket));
-  connections.insert(added);
-  metrics().get_gauge(connections_metric, connections_help).add(1);
-  added->start(over_limit);
-}
 
-void http_core::forget(const http_connection_ptr& gone) {
-  if (connections.erase(gone) == 0)
-    return;
-  metrics().get_gauge(connections_metric, connections_help).add(-1);
-  if (draining && connections.empty()) {
-    pause.cancel();
-    work.reset();
+  /// Lets the I/O thread end.
+  void finish() {
+    pause_.cancel();
+    work_.reset();
   }
-}
 
-void http_core::drain(std::chrono::milliseconds grace) {
-  draining = true;
-  boost::system::error_code ec;
-  acceptor.close(ec);
-  if (connections.empty()) {
-    pause.cancel();
-    work.reset();
-    return;
-  }
-  // Copies: a connection that closes leaves the set.
-  std::vector<http_connection_ptr> open{connections.begin(), connections.end()};
-  for (auto& connection : open)
-    connection->drain();
-  pause.expires_after(grace);
-  pause.async_wait([this](boost::system::error_code cancelled) {
-    if (cancelled)
-      return;
-    std::vector<http_connection_ptr> left{connections.begin(),
-                                          connections.end()};
-    for (auto& connection : left)
-      connection->abort();
-  });
-}
-
-const std::string& http_core::date() {
-  using std::chrono::seconds;
-  auto now = std::chrono::floor<seconds>(std::chrono::system_clock::now());
-  if (date_.empty() || now != date_second_) {
-    date_ = http_date(std::chrono::system_clock::to_time_t(now));
-    date_second_ = now;
-  }
-  return date_;
-}
+  net::steady_timer pause_;
+  net::executor_work_guard<net::io_context::executor_type> work_;
+  std::unordered_set<http_connection_ptr> connections_;
+};
 
 // -- the owner's side ---------------------------------------------------------
 
@@ -171,24 +166,25 @@ http_server::start(http_server_options options) {
 
 caf::expected<std::unique_ptr<http_server>>
 http_server::bind(http_server_options options) {
-  auto core = std::make_shared<http_core>(std::move(options));
-  if (auto err = listen(core->acceptor, core->options))
+  auto added = std::make_unique<listener>(std::move(options));
+  if (auto err = listen(added->acceptor, added->core->options))
     return err;
-  return std::unique_ptr<http_server>{new http_server(std::move(core))};
+  return std::unique_ptr<http_server>{new http_server(std::move(added))};
 }
 
-http_server::http_server(std::shared_ptr<http_core> core)
-  : core_(std::move(core)) {
-  auto where = core_->acceptor.local_endpoint();
+http_server::http_server(std::unique_ptr<listener> x)
+  : listener_(std::move(x)) {
+  auto where = listener_->acceptor.local_endpoint();
   port_ = where.port();
   loopback_only_ = where.address().is_loopback();
 }
 
 void http_server::serve(std::function<void(http_exchange_ptr)> on_request) {
   assert(on_request != nullptr && !thread_.joinable());
-  core_->options.on_request = std::move(on_request);
-  net::co_spawn(core_->io, core_->accept(), net::detached);
-  thread_ = std::thread{[core = core_.get()] { core->io.run(); }};
+  listener_->core->options.on_request = std::move(on_request);
+  auto& io = listener_->core->io;
+  net::co_spawn(io, listener_->accept(), net::detached);
+  thread_ = std::thread{[&io] { io.run(); }};
 }
 
 bool http_server::is_loopback(const std::string& address) {
@@ -204,10 +200,10 @@ http_server::~http_server() {
 void http_server::stop(std::chrono::milliseconds grace) {
   if (!thread_.joinable())
     return;
-  net::post(core_->io, [core = core_.get(), grace] { core->drain(grace); });
+  net::post(listener_->core->io, [this, grace] { listener_->drain(grace); });
   thread_.join();
   // The owner's actors must not be kept alive by an exchange that is late.
-  core_->options.on_request = nullptr;
+  listener_->core->options.on_request = nullptr;
 }
 
 } // namespace tillstream

@@ -15,7 +15,7 @@
 
 namespace tillstream {
 
-struct http_core;
+struct server_core;
 
 /// Tuning of an HTTP server. The defaults are the limits of the system.
 struct http_server_options {
@@ -43,10 +43,10 @@ struct http_server_options {
 ///
 /// - Thread: one of its own carries all connections. `reply` of an exchange may
 ///   come from any thread, also after the server is gone.
-/// - Limits: open connections, streams among them, one request at a time on
-/// each (pipelined ones
-///   wait unread), bytes of header and body, one absolute deadline for reading
-///   a request, one for its answer, one for writing it.
+/// - Limits: open connections, live replies among them, one request at a time
+/// on
+///   each (pipelined ones wait unread), bytes of header and body, one absolute
+///   deadline for reading a request, one for its answer, one for writing it.
 /// - Failure: what cannot be framed without doubt is refused and the connection
 ///   closed (ARCHITECTURE, 18).
 class http_server {
@@ -87,9 +87,11 @@ public:
   void stop(std::chrono::milliseconds grace);
 
 private:
-  explicit http_server(std::shared_ptr<http_core> core);
+  class listener;
 
-  std::shared_ptr<http_core> core_;
+  explicit http_server(std::unique_ptr<listener> x);
+
+  std::unique_ptr<listener> listener_;
   std::thread thread_;
   uint16_t port_ = 0;
   bool loopback_only_ = false;

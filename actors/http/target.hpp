@@ -26,7 +26,7 @@ std::optional<request_target> parse_target(std::string_view target);
 /// Encodes everything but the unreserved characters of RFC 3986.
 std::string percent_encode(std::string_view text);
 
-/// Tells whether `text` is well-formed UTF-8 (RFC 3629).
+/// Whether `text` is well-formed UTF-8 (RFC 3629).
 bool is_utf8(std::string_view text);
 
 } // namespace tillstream

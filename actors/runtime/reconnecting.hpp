@@ -17,18 +17,20 @@ namespace tillstream {
 
 /// A store or a connection that an actor opens, loses and opens again.
 ///
-/// A broken one is thrown away, never mended. What had served for a while is
-/// opened again at once; what failed early, or could not be opened, only after
-/// a backoff, so that a server that is away is not hammered.
+/// A broken one is dropped, never repaired. One that had worked for a while is
+/// opened again at once; one that failed early, or could not be opened, only
+/// after a backoff, so that a server that is away is not hammered.
 template <class T>
-class session {
+class reconnecting {
 public:
   using opener = std::function<caf::expected<std::unique_ptr<T>>()>;
   using time_point = caf::actor_clock::time_point;
 
-  session() = default;
+  reconnecting() = default;
 
-  session(opener open, uint64_t seed) : open_(std::move(open)), backoff_(seed) {
+  reconnecting(opener open, uint64_t seed)
+    : open_(std::move(open)),
+      backoff_(seed) {
     // nop
   }
 
@@ -62,7 +64,7 @@ public:
     return true;
   }
 
-  /// Throws it away.
+  /// Destroys it.
   void drop(time_point now, caf::error why) {
     assert(is_open());
     what_.reset();
@@ -98,5 +100,9 @@ private:
   time_point retry_at_;
   caf::error error_;
 };
+
+/// The former name.
+template <class T>
+using session = reconnecting<T>;
 
 } // namespace tillstream

@@ -1,6 +1,5 @@
 #include "actors/runtime/root_supervisor.hpp"
 
-#include "actors/runtime/system_config.hpp"
 #include "messages/core/error.hpp"
 #include "messages/core/log.hpp"
 
@@ -15,10 +14,10 @@ namespace tillstream {
 namespace {
 
 using self_pointer
-  = root_supervisor_actor::stateful_pointer<root_supervisor_state>;
+  = root_supervisor_impl::stateful_pointer<root_supervisor_state>;
 
-constexpr std::string_view log_gave_up = "node-gave-up";
-constexpr std::string_view log_late = "shutdown-stage-late";
+constexpr std::string_view log_gave_up = "node.gave_up";
+constexpr std::string_view log_late = "node.shutdown_stage_late";
 
 /// Forgets an actor that ended. @returns its name; empty if it is not ours.
 std::string forget(root_supervisor_state& state, const caf::actor_addr& who) {
@@ -108,9 +107,8 @@ root_supervisor_state::~root_supervisor_state() {
     promise.deliver(false);
 }
 
-root_supervisor_actor::behavior_type
+root_supervisor_impl::behavior_type
 root_supervisor(self_pointer self, root_supervisor_options options) {
-  install_handlers(self);
   self->state.options = std::move(options);
   for (auto& stage : self->state.options.stages)
     for (auto& x : stage)

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -32,8 +33,8 @@ struct top_actor {
 
 /// Tuning of the ROOT SUPERVISOR.
 struct root_supervisor_options {
-  /// Who ends together, in the order in which they end: who asks before who
-  /// answers.
+  /// Actors that end together, in the order in which they end: clients before
+  /// those that answer them.
   std::vector<std::vector<top_actor>> stages = {};
 
   /// How long one stage may take before it is killed.
@@ -44,11 +45,16 @@ struct root_supervisor_options {
   std::function<void(const std::string& reason)> on_give_up = nullptr;
 };
 
+/// The ROOT SUPERVISOR with what it sends to itself.
+using root_supervisor_impl = root_supervisor_actor::extend<
+  // The grace period of this stage is over.
+  caf::reacts_to<atom::tick, uint64_t>>;
+
 /// State of the ROOT SUPERVISOR.
 struct root_supervisor_state {
   root_supervisor_state() = default;
 
-  /// Answers whoever waits for the shutdown.
+  /// Answers pending requests for the shutdown.
   ~root_supervisor_state();
 
   static inline const char* name = "root-supervisor";
@@ -62,7 +68,7 @@ struct root_supervisor_state {
 
   bool gave_up = false;
 
-  /// Whether everybody ended in time so far.
+  /// Whether all actors ended in time so far.
   bool in_time = true;
 
   std::vector<caf::typed_response_promise<bool>> waiting;
@@ -70,16 +76,16 @@ struct root_supervisor_state {
 
 /// Watches the top-level actors of a node and ends them in order.
 ///
-/// - Promise: a top-level actor that ends unasked is told to `on_give_up`,
-///   once, with its name and reason. `close` ends stage after stage and is
-///   answered when nobody is left.
+/// - Promise: the first top-level actor that ends unasked is reported to
+///   `on_give_up`, once, with its name and reason. `close` ends stage after
+///   stage and is answered when none is left.
 /// - Thread: cooperative; no handler blocks.
 /// - Limits: one entry a top-level actor.
-/// - Failure: when it ends itself, whoever waits for `close` gets `false`.
+/// - Failure: when it ends itself, pending requests for `close` get `false`.
 /// - Shutdown: a stage that outlives its grace period is killed, and the next
 ///   one begins: a detached actor inside a blocking call can't be waited for.
-root_supervisor_actor::behavior_type root_supervisor(
-  root_supervisor_actor::stateful_pointer<root_supervisor_state> self,
+root_supervisor_impl::behavior_type root_supervisor(
+  root_supervisor_impl::stateful_pointer<root_supervisor_state> self,
   root_supervisor_options options);
 
 } // namespace tillstream

@@ -6,9 +6,9 @@ namespace tillstream::detail {
 
 namespace {
 
-constexpr std::string_view log_ended = "actor-ended";
-constexpr std::string_view log_gave_up = "supervisor-gave-up";
-constexpr std::string_view log_killed = "actors-killed";
+constexpr std::string_view log_ended = "actor.ended";
+constexpr std::string_view log_gave_up = "supervisor.gave_up";
+constexpr std::string_view log_killed = "actor.killed";
 constexpr std::string_view metric_restarts = "tillstream_actor_restarts_total";
 
 } // namespace

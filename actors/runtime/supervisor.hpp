@@ -1,7 +1,7 @@
 #pragma once
 
 #include "actors/runtime/backoff.hpp"
-#include "actors/runtime/system_config.hpp"
+#include "actors/runtime/spawn.hpp"
 #include "messages/core/error.hpp"
 #include "messages/core/limits.hpp"
 #include "messages/core/metrics.hpp"
@@ -55,8 +55,8 @@ struct supervisor_options {
   uint64_t seed = random_seed();
 };
 
-/// Starts one child, e.g. by `parent->spawn<caf::detached>(…)`. Runs in the
-/// supervisor: it must not block.
+/// Starts one child, e.g. by `spawn_actor<caf::detached>(*parent, …)`. Runs in
+/// the supervisor: it must not block.
 template <class Handle>
 using child_factory = std::function<Handle(caf::local_actor* parent)>;
 
@@ -231,7 +231,6 @@ struct supervisor<caf::typed_actor<Sigs...>> {
   run(self_pointer self, supervisor_options options,
       child_factory<handle> spawn_child) {
     assert(options.children > 0);
-    install_handlers(self);
     auto& state = self->state;
     state.options = std::move(options);
     state.spawn_child = std::move(spawn_child);
@@ -256,7 +255,7 @@ struct supervisor<caf::typed_actor<Sigs...>> {
 
 } // namespace detail
 
-/// Starts a SUPERVISOR: keeps children of one kind alive and lends them one
+/// Starts a SUPERVISOR: keeps children of one kind alive behind one
 /// stable address with their own interface.
 ///
 /// Every message is delegated, so the reply travels straight back and the
@@ -275,8 +274,8 @@ struct supervisor<caf::typed_actor<Sigs...>> {
 template <class Handle>
 Handle spawn_supervisor(caf::actor_system& sys, supervisor_options options,
                         child_factory<Handle> spawn_child) {
-  return sys.spawn(detail::supervisor<Handle>::run, std::move(options),
-                   std::move(spawn_child));
+  return spawn_actor(sys, detail::supervisor<Handle>::run, std::move(options),
+                     std::move(spawn_child));
 }
 
 } // namespace tillstream

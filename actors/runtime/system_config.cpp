@@ -28,9 +28,9 @@ namespace tillstream {
 
 namespace {
 
-constexpr std::string_view log_exception = "actor-threw";
-constexpr std::string_view log_unexpected = "actor-got-unexpected-message";
-constexpr std::string_view log_stray_error = "actor-got-stray-error";
+constexpr std::string_view log_exception = "actor.threw";
+constexpr std::string_view log_unexpected = "actor.unexpected_message";
+constexpr std::string_view log_stray_error = "actor.stray_error";
 
 /// Messages an actor handles before others get their turn on its worker.
 constexpr size_t throughput_max = 300;
@@ -91,7 +91,7 @@ void install_handlers(caf::scheduled_actor* self) {
                {{"actor", who->name()}, {"error", describe(err)}});
   });
   self->set_down_handler([](caf::scheduled_actor*, caf::down_msg&) {
-    // Whoever monitors sets a handler of its own.
+    // An actor that monitors others sets a handler of its own.
   });
 }
 

@@ -25,8 +25,8 @@ std::string render_errc(uint8_t code, caf::atom_value category,
 
 /// Replaces CAF's handlers that print to standard output: an exception ends
 /// the actor with `errc::internal` and one line in the log; a message that
-/// fits no handler, a stray error and the end of an actor nobody waits for
-/// are logged and dropped. The first thing that each of our actors does.
+/// fits no handler, a stray error and the end of an actor that is not monitored
+/// are logged and dropped. `spawn_actor` calls it for each of our actors.
 void install_handlers(caf::scheduled_actor* self);
 
 } // namespace tillstream

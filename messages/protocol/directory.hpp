@@ -23,8 +23,6 @@ using directory_actor = caf::typed_actor<
   caf::replies_to<atom::open, sign_in_link>::with<uuid>,
   // Ends a session of the page, here at once and elsewhere with the next
   // reading.
-  caf::replies_to<atom::close, session_end>::with<bool>,
-  // INTERNAL: Reads again if the version changed.
-  caf::reacts_to<atom::tick>>;
+  caf::replies_to<atom::close, session_end>::with<bool>>;
 
 } // namespace tillstream

@@ -13,8 +13,6 @@ namespace tillstream {
 /// The ROOT SUPERVISOR interface.
 using root_supervisor_actor = caf::typed_actor<
   // Ends all top-level actors, stage by stage; true when all ended in time.
-  caf::replies_to<atom::close>::with<bool>,
-  // INTERNAL: The grace period of this stage is over.
-  caf::reacts_to<atom::tick, uint64_t>>;
+  caf::replies_to<atom::close>::with<bool>>;
 
 } // namespace tillstream

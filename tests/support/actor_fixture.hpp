@@ -26,7 +26,7 @@
 
 namespace tillstream::tests {
 
-/// The node's settings, with a scheduler that runs only when told to.
+/// The node's settings, with a scheduler that runs only when a test steps it.
 struct deterministic_config : node_config {
   deterministic_config() {
     // Not the node's scheduler, but one that tests drive.
@@ -66,9 +66,9 @@ struct answer_slot {
 template <class T>
 using answer = std::shared_ptr<answer_slot<T>>;
 
-/// A world with a single thread and a clock that stands still until told to
-/// move. Actors must be spawned undetached, and end before the fixture does:
-/// `end(h)` in the destructor of the derived fixture.
+/// A world with a single thread and a clock that stands still until a
+/// test moves it. Actors must be spawned undetached, and end before the fixture
+/// does: `end(h)` in the destructor of the derived fixture.
 struct actor_fixture {
   actor_fixture()
     : sys(cfg),
@@ -173,7 +173,7 @@ struct actor_fixture {
   caf::scheduler::test_coordinator& sched;
 
 private:
-  /// Ended here if nobody answered them.
+  /// Ended here if they got no answer.
   std::vector<caf::actor> clients_;
 };
 

@@ -3,8 +3,11 @@
 #include "actors/directory/api_key.hpp"
 #include "actors/directory/refresher.hpp"
 #include "actors/directory/view.hpp"
+#include "actors/runtime/spawn.hpp"
 #include "messages/core/error.hpp"
 #include "tests/support/actor_fixture.hpp"
+
+#include <caf/actor_cast.hpp>
 
 #include <set>
 #include <utility>
@@ -21,6 +24,8 @@ struct database {
   uuid link_key;
   bool away = false;
   std::chrono::milliseconds clock_ahead{0};
+  /// Attempts to open a session, and those that worked.
+  int attempts = 0;
   int opened = 0;
   int loads = 0;
 };
@@ -126,14 +131,15 @@ struct fixture : tests::actor_fixture {
   }
 
   ~fixture() {
-    if (keeper)
-      end(keeper);
+    if (refresher)
+      end(refresher);
   }
 
   void start() {
     directory_refresher_options options;
     options.open_store
       = [this]() -> caf::expected<storage::directory_store_ptr> {
+      ++db.attempts;
       if (db.away)
         return caf::make_error(errc::unavailable, "connection refused");
       return storage::directory_store_ptr{std::make_unique<fake_store>(db)};
@@ -144,12 +150,12 @@ struct fixture : tests::actor_fixture {
       BOOST_TEST((view->get().get() == &x));
       ++changes;
     };
-    keeper = sys.spawn(directory_refresher, std::move(options));
+    refresher = spawn_actor(sys, directory_refresher, std::move(options));
     settle();
   }
 
   readiness state() {
-    auto answer = ask<readiness>(keeper, atom::ready_v);
+    auto answer = ask<readiness>(refresher, atom::ready_v);
     BOOST_REQUIRE((answer && *answer));
     return **answer;
   }
@@ -162,7 +168,7 @@ struct fixture : tests::actor_fixture {
   database db;
   directory_view_ptr view;
   int changes = 0;
-  directory_actor keeper;
+  directory_actor refresher;
 };
 
 } // namespace
@@ -298,7 +304,7 @@ BOOST_AUTO_TEST_CASE(without_the_database_the_last_copy_stays_in_force) {
   BOOST_TEST(view->get()->version() == 2);
 }
 
-BOOST_AUTO_TEST_CASE(a_database_that_is_away_at_the_start_is_waited_for) {
+BOOST_AUTO_TEST_CASE(a_database_that_is_away_at_the_start_is_awaited) {
   db.away = true;
   start();
   BOOST_TEST(!state().ready);
@@ -309,7 +315,35 @@ BOOST_AUTO_TEST_CASE(a_database_that_is_away_at_the_start_is_waited_for) {
   BOOST_TEST((view->get() != nullptr));
 }
 
-BOOST_AUTO_TEST_CASE(the_view_tells_the_time_of_the_database) {
+BOOST_AUTO_TEST_CASE(a_database_that_is_away_is_not_hammered) {
+  db.away = true;
+  start();
+  // What is asked meanwhile is refused with the reason, without an attempt.
+  for (int i = 0; i < 20; ++i) {
+    auto done = ask<bool>(refresher, atom::close_v, session_end{});
+    BOOST_REQUIRE((done && !*done));
+    BOOST_TEST((done->error() == errc::unavailable));
+  }
+  BOOST_TEST(db.attempts == 1);
+  // The wait grows: no more than one attempt in `backoff_max / 2` in the end.
+  advance_in_steps(20s);
+  auto before = db.attempts;
+  advance_in_steps(60s);
+  BOOST_TEST(db.attempts - before <= 24);
+  db.away = false;
+  advance_in_steps(limits::backoff_max);
+  BOOST_TEST(state().ready);
+}
+
+BOOST_AUTO_TEST_CASE(a_stray_error_does_not_end_the_actor) {
+  start();
+  caf::anon_send(caf::actor_cast<caf::actor>(refresher),
+                 caf::make_error(errc::internal, "a stray answer"));
+  settle();
+  BOOST_TEST(state().ready);
+}
+
+BOOST_AUTO_TEST_CASE(the_view_has_the_time_of_the_database) {
   db.clock_ahead = 1h;
   start();
   auto error = view->now() - (wall_clock_now() + 1h);
@@ -330,15 +364,15 @@ BOOST_AUTO_TEST_CASE(a_link_is_good_once) {
   db.link_key = uuid_source{1}.v4();
   start();
   auto wrong
-    = ask<uuid>(keeper, atom::open_v, sign_in_link{secret_digest("tsl_b")});
+    = ask<uuid>(refresher, atom::open_v, sign_in_link{secret_digest("tsl_b")});
   BOOST_REQUIRE((wrong && !*wrong));
   BOOST_TEST((wrong->error() == errc::not_found));
   auto taken
-    = ask<uuid>(keeper, atom::open_v, sign_in_link{secret_digest("tsl_a")});
+    = ask<uuid>(refresher, atom::open_v, sign_in_link{secret_digest("tsl_a")});
   BOOST_REQUIRE((taken && *taken));
   BOOST_TEST((**taken == db.link_key));
   auto again
-    = ask<uuid>(keeper, atom::open_v, sign_in_link{secret_digest("tsl_a")});
+    = ask<uuid>(refresher, atom::open_v, sign_in_link{secret_digest("tsl_a")});
   BOOST_TEST((again->error() == errc::not_found));
   // What is not there is no reason to open another session.
   BOOST_TEST(db.opened == 1);
@@ -350,8 +384,8 @@ BOOST_AUTO_TEST_CASE(an_ended_session_is_known_here_at_once) {
                  view->now() + 1h};
   auto token = view->get()->seal(x);
   BOOST_TEST(view->get()->authenticate_session(token, view->now()).has_value());
-  auto done
-    = ask<bool>(keeper, atom::close_v, session_end{x.session_id, x.expires_at});
+  auto done = ask<bool>(refresher, atom::close_v,
+                        session_end{x.session_id, x.expires_at});
   BOOST_REQUIRE((done && *done));
   BOOST_TEST(!view->get()->authenticate_session(token, view->now()));
 }
@@ -359,11 +393,12 @@ BOOST_AUTO_TEST_CASE(an_ended_session_is_known_here_at_once) {
 BOOST_AUTO_TEST_CASE(without_the_database_sessions_cannot_be_ended) {
   start();
   db.away = true;
-  auto done = ask<bool>(keeper, atom::close_v, session_end{});
+  auto done = ask<bool>(refresher, atom::close_v, session_end{});
   BOOST_REQUIRE((done && !*done));
   BOOST_TEST((done->error() == errc::unavailable));
   db.away = false;
-  BOOST_TEST((ask<bool>(keeper, atom::close_v, session_end{})->engaged()));
+  next_round();
+  BOOST_TEST((ask<bool>(refresher, atom::close_v, session_end{})->engaged()));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -4,6 +4,7 @@
 #include "actors/gateway/gateway.hpp"
 #include "actors/http/gzip.hpp"
 #include "actors/query/live_feed.hpp"
+#include "actors/runtime/spawn.hpp"
 #include "messages/codec/chain_file.hpp"
 #include "messages/codec/json.hpp"
 #include "messages/codec/purchase_codec.hpp"
@@ -139,16 +140,13 @@ query_actor::behavior_type fake_query(query_actor::pointer, script* play) {
 }
 
 directory_actor::behavior_type
-fake_keeper(directory_actor::pointer, script* play) {
+fake_refresher(directory_actor::pointer, script* play) {
   return {
     [](atom::ready) { return readiness{}; },
     [play](atom::open, const sign_in_link& x) { return play->take_link(x); },
     [play](atom::close, const session_end& x) {
       play->ended.push_back(x);
       return true;
-    },
-    [](atom::tick) {
-      // nop
     },
   };
 }
@@ -222,12 +220,12 @@ struct fixture : tests::actor_fixture {
     intake = sys.spawn(fake_intake, &play);
     reader = sys.spawn(fake_reader, &play);
     query = sys.spawn(fake_query, &play);
-    keeper = sys.spawn(fake_keeper, &play);
+    refresher = sys.spawn(fake_refresher, &play);
     feed = sys.spawn(fake_feed, &play);
     play.take_link = [](const sign_in_link&) -> caf::result<uuid> {
       return caf::make_error(errc::not_found);
     };
-    options.keeper = keeper;
+    options.refresher = refresher;
     options.live = feed;
     options.directory = view;
     options.intake = intake;
@@ -243,7 +241,7 @@ struct fixture : tests::actor_fixture {
     end(intake);
     end(reader);
     end(query);
-    end(keeper);
+    end(refresher);
     end(feed);
   }
 
@@ -259,7 +257,7 @@ struct fixture : tests::actor_fixture {
 
   void start() {
     if (!subject)
-      subject = sys.spawn(gateway, options);
+      subject = spawn_actor(sys, gateway, options);
   }
 
   static http_request
@@ -406,7 +404,7 @@ struct fixture : tests::actor_fixture {
   admission_actor intake;
   purchase_reader_actor reader;
   query_actor query;
-  directory_actor keeper;
+  directory_actor refresher;
   live_feed_actor feed;
   gateway_options options;
   gateway_actor subject;
@@ -499,7 +497,7 @@ BOOST_AUTO_TEST_CASE(a_key_that_comes_in_two_headers_is_refused) {
   BOOST_TEST(play.purchases.empty());
 }
 
-BOOST_AUTO_TEST_CASE(broken_rules_are_told_all_at_once) {
+BOOST_AUTO_TEST_CASE(broken_rules_are_reported_all_at_once) {
   auto body = body_of();
   body.replace(body.find("\"qty\":1"), 7, "\"qty\":2");
   body.replace(body.find("\"anna\""), 6, "\"\"");
@@ -580,7 +578,8 @@ BOOST_AUTO_TEST_CASE(trouble_of_ours_is_a_503_for_later_and_never_a_4xx) {
   check_fails(sale(), 503, "unavailable");
 }
 
-BOOST_AUTO_TEST_CASE(an_intake_that_never_answers_is_waited_for_so_long) {
+BOOST_AUTO_TEST_CASE(
+  an_intake_that_never_answers_is_awaited_until_the_timeout) {
   auto mute = sys.spawn(mute_intake);
   options.intake = mute;
   post(sale());
@@ -682,7 +681,7 @@ BOOST_AUTO_TEST_CASE(roles_open_their_own_doors_only) {
     }
 }
 
-BOOST_AUTO_TEST_CASE(before_the_directory_is_read_nobody_is_turned_away) {
+BOOST_AUTO_TEST_CASE(before_the_directory_is_read_no_key_is_refused) {
   view = std::make_shared<directory_view>();
   options.directory = view;
   auto reply = ask_gateway(sale());
@@ -727,7 +726,7 @@ BOOST_AUTO_TEST_CASE(checks_answer_in_the_order_of_the_contract) {
   BOOST_TEST(play.purchases.empty());
 }
 
-BOOST_AUTO_TEST_CASE(other_methods_are_told_what_is_allowed) {
+BOOST_AUTO_TEST_CASE(other_methods_are_answered_with_what_is_allowed) {
   auto reply = ask_gateway(make("DELETE", "/purchases"));
   check_problem(reply, 405, "method-not-allowed");
   BOOST_TEST(header(reply, "Allow").value() == "POST, GET, HEAD");
@@ -760,7 +759,7 @@ BOOST_AUTO_TEST_CASE(traceparent_is_passed_on_and_given_back) {
 
 // -- reading ------------------------------------------------------------------
 
-BOOST_AUTO_TEST_CASE(a_till_looks_in_its_branch_and_the_owner_in_all) {
+BOOST_AUTO_TEST_CASE(a_till_searches_its_branch_and_the_owner_all) {
   std::vector<std::string> looked_in;
   play.find
     = [&](const purchase_lookup& x) -> caf::result<purchase_details_ptr> {
@@ -779,13 +778,13 @@ BOOST_AUTO_TEST_CASE(a_till_looks_in_its_branch_and_the_owner_in_all) {
   BOOST_TEST(looked_in.size() == 3u);
 }
 
-BOOST_AUTO_TEST_CASE(a_purchase_that_nobody_has_is_a_404) {
+BOOST_AUTO_TEST_CASE(an_unknown_purchase_is_a_404) {
   check_fails(make("GET", "/purchases/" + std::string{some_id}, "till-1"), 404,
               "not-found");
   check_fails(make("GET", "/purchases/17", "till-1"), 404, "not-found");
 }
 
-BOOST_AUTO_TEST_CASE(did_it_land_asks_one_branch) {
+BOOST_AUTO_TEST_CASE(a_lookup_by_key_searches_one_branch) {
   auto path
     = "/purchases?branch_id=branch-1&idempotency_key=" + std::string{key};
   play.find
@@ -1034,7 +1033,7 @@ BOOST_AUTO_TEST_CASE(the_owners_key_opens_a_session_that_reads) {
     who.body);
 }
 
-BOOST_AUTO_TEST_CASE(nobody_is_an_answer_too) {
+BOOST_AUTO_TEST_CASE(not_signed_in_is_an_answer_too) {
   auto who = ask_gateway(make("GET", "/session"));
   BOOST_TEST(who.status == 200);
   BOOST_TEST(who.body == R"({"role":null,"expires_at":null})");
@@ -1129,7 +1128,7 @@ BOOST_AUTO_TEST_CASE(signing_out_ends_the_session_and_clears_the_cookie) {
   BOOST_TEST(
     (header(reply, "Set-Cookie")->find("Max-Age=0") != std::string::npos));
   BOOST_REQUIRE(play.ended.size() == 1u);
-  // As the keeper will have it with its next reading.
+  // As the refresher will have it with its next reading.
   reference.ended_sessions.push_back(play.ended[0].session_id);
   view->set(std::make_shared<directory>(reference));
   check_fails(with_cookie("GET", "/analytics/summary", cookie), 401,
@@ -1175,9 +1174,23 @@ BOOST_AUTO_TEST_CASE(without_room_for_a_stream_it_is_a_503) {
               "bad-parameter");
 }
 
+// -- failures -----------------------------------------------------------------
+
+BOOST_AUTO_TEST_CASE(a_stray_error_costs_no_exchange_its_answer) {
+  auto mute = sys.spawn(mute_intake);
+  options.intake = mute;
+  post(sale());
+  caf::anon_send(caf::actor_cast<caf::actor>(subject),
+                 caf::make_error(errc::internal, "a stray answer"));
+  settle();
+  BOOST_TEST(out.dropped == 0);
+  BOOST_TEST(ask_gateway(make("GET", "/healthz")).status == 200);
+  end(mute);
+}
+
 // -- packing ------------------------------------------------------------------
 
-BOOST_AUTO_TEST_CASE(answers_are_packed_for_those_who_take_it) {
+BOOST_AUTO_TEST_CASE(answers_are_packed_for_clients_that_accept_it) {
   std::string large(5000, 'x');
   play.ask = [&](const analytics_query_ptr&) -> caf::result<query_reply> {
     http_reply reply;

@@ -118,7 +118,7 @@ BOOST_AUTO_TEST_CASE(every_documented_operation_is_a_route) {
   BOOST_TEST(documented == gateway_routes().size());
 }
 
-BOOST_AUTO_TEST_CASE(keys_are_asked_for_where_the_document_says_so) {
+BOOST_AUTO_TEST_CASE(keys_are_required_where_the_document_says_so) {
   for (const auto& x : gateway_routes()) {
     BOOST_TEST_CONTEXT(x.method << " " << x.pattern) {
       const auto* security

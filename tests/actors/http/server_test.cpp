@@ -5,216 +5,19 @@
 #include "actors/http/server.hpp"
 #include "actors/http/target.hpp"
 #include "messages/core/error.hpp"
+#include "tests/actors/http/http_fixture.hpp"
+#include "tests/support/eventually.hpp"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <array>
-#include <atomic>
-#include <condition_variable>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <thread>
 
 using namespace tillstream;
+using namespace tillstream::test;
 using namespace std::chrono_literals;
 
-namespace {
-
-/// How long a test waits for what must come.
-constexpr auto timeout = 10s;
-
-struct wire_reply {
-  int status = 0;
-  /// Status line and fields as received.
-  std::string head;
-  std::string body;
-
-  bool has(std::string_view line) const {
-    return head.find(line) != std::string::npos;
-  }
-};
-
-/// A bare socket: what it sends is exactly what the server gets.
-class wire {
-public:
-  explicit wire(uint16_t port) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    auto address = reinterpret_cast<sockaddr*>(&to);
-    BOOST_REQUIRE(::connect(fd_, address, sizeof(to)) == 0);
-  }
-
-  ~wire() {
-    ::close(fd_);
-  }
-
-  wire(const wire&) = delete;
-  wire& operator=(const wire&) = delete;
-
-  wire& send(std::string_view bytes) {
-    while (!bytes.empty()) {
-      auto n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (n <= 0)
-        break;
-      bytes.remove_prefix(static_cast<size_t>(n));
-    }
-    return *this;
-  }
-
-  void half_close() {
-    ::shutdown(fd_, SHUT_WR);
-  }
-
-  /// Reads one answer; status 0 when the connection ends before it is whole.
-  wire_reply receive(bool with_body = true) {
-    wire_reply result;
-    size_t end;
-    while ((end = unread_.find("\r\n\r\n")) == std::string::npos)
-      if (!fill())
-        return result;
-    result.head = unread_.substr(0, end + 4);
-    unread_.erase(0, end + 4);
-    auto size = with_body ? content_length(result.head) : 0;
-    while (unread_.size() < size)
-      if (!fill())
-        return result;
-    result.body = unread_.substr(0, size);
-    unread_.erase(0, size);
-    result.status = std::stoi(result.head.substr(9, 3));
-    return result;
-  }
-
-  /// Reads so many bytes, fewer when the connection ends.
-  std::string take(size_t n) {
-    while (unread_.size() < n && fill())
-      ; // nop
-    auto result = unread_.substr(0, n);
-    unread_.erase(0, n);
-    return result;
-  }
-
-  /// Whether the server ends the connection without another byte.
-  bool closed() {
-    return unread_.empty() && !fill();
-  }
-
-private:
-  static size_t content_length(const std::string& head) {
-    auto at = head.find("Content-Length: ");
-    return at == std::string::npos ? 0 : std::stoul(head.substr(at + 16));
-  }
-
-  bool fill() {
-    pollfd waits{fd_, POLLIN, 0};
-    auto ms = std::chrono::milliseconds{timeout}.count();
-    if (::poll(&waits, 1, static_cast<int>(ms)) != 1) {
-      BOOST_ERROR("nothing came");
-      return false;
-    }
-    std::array<char, 65536> chunk;
-    auto n = ::recv(fd_, chunk.data(), chunk.size(), 0);
-    if (n <= 0)
-      return false;
-    unread_.append(chunk.data(), static_cast<size_t>(n));
-    return true;
-  }
-
-  int fd_;
-  std::string unread_;
-};
-
-/// What a request looked like to the handler.
-std::string describe(const http_request& x) {
-  auto result = x.method + " " + x.path;
-  for (const auto& [name, value] : x.query)
-    result += " " + name + "=" + value;
-  if (x.body_too_large)
-    result += " (too large)";
-  return result + "|" + x.body;
-}
-
-/// A server whose handler echoes, or keeps exchanges until the test answers.
-struct fixture {
-  fixture() {
-    options.on_request = [this](http_exchange_ptr x) { take(std::move(x)); };
-  }
-
-  ~fixture() {
-    held.clear();
-  }
-
-  uint16_t start() {
-    auto started = http_server::start(options);
-    BOOST_REQUIRE(started);
-    server = std::move(*started);
-    return server->port();
-  }
-
-  void take(http_exchange_ptr x) {
-    ++taken;
-    if (!hold)
-      return x->reply({200, "text/plain", {}, describe(x->request)});
-    std::lock_guard guard{mutex};
-    held.push_back(std::move(x));
-    arrived.notify_all();
-  }
-
-  /// Waits until `n` exchanges are held.
-  void wait_held(size_t n) {
-    std::unique_lock guard{mutex};
-    BOOST_REQUIRE(
-      arrived.wait_for(guard, timeout, [&] { return held.size() >= n; }));
-  }
-
-  template <class Predicate>
-  static bool eventually(Predicate holds) {
-    auto end = std::chrono::steady_clock::now() + timeout;
-    while (std::chrono::steady_clock::now() < end) {
-      if (holds())
-        return true;
-      std::this_thread::yield();
-    }
-    return false;
-  }
-
-  /// Sends raw bytes on a new connection; what comes back must be a problem of
-  /// this status and name, and the end of the connection.
-  void
-  check_refused(std::string_view bytes, int status, std::string_view name) {
-    BOOST_TEST_CONTEXT("request: " << bytes.substr(0, 200)) {
-      wire peer{server->port()};
-      auto reply = peer.send(bytes).receive();
-      BOOST_TEST(reply.status == status);
-      BOOST_TEST(reply.has("Content-Type: application/problem+json"));
-      BOOST_TEST(reply.has("Connection: close"));
-      BOOST_TEST(reply.has("traceparent: 00-"));
-      auto type = "\"/problems/" + std::string{name} + "\"";
-      BOOST_TEST((reply.body.find(type) != std::string::npos), reply.body);
-      BOOST_TEST(peer.closed());
-    }
-  }
-
-  http_server_options options;
-  std::unique_ptr<http_server> server;
-  std::atomic<int> taken{0};
-  std::atomic<bool> hold{false};
-  std::mutex mutex;
-  std::condition_variable arrived;
-  std::vector<http_exchange_ptr> held;
-};
-
-constexpr auto simple = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
-
-} // namespace
-
-BOOST_FIXTURE_TEST_SUITE(server_suite, fixture)
+BOOST_FIXTURE_TEST_SUITE(server_suite, http_fixture)
 
 // -- requests that are fine ---------------------------------------------------
 
@@ -264,7 +67,7 @@ BOOST_AUTO_TEST_CASE(pipelined_requests_are_answered_in_order_one_at_a_time) {
     wait_held(i + 1);
     // The next one is not even looked at before this one is answered.
     BOOST_TEST(static_cast<size_t>(taken) == i + 1);
-    held[i]->reply({200, "text/plain", {}, describe(held[i]->request)});
+    held[i]->reply({200, "text/plain", {}, echo_of(held[i]->request)});
     auto expected = std::array{"GET /1|", "POST /2|abc", "GET /3|"};
     BOOST_TEST(peer.receive().body == expected[i]);
   }
@@ -305,7 +108,7 @@ BOOST_AUTO_TEST_CASE(a_peer_that_closed_its_half_gets_its_answer) {
   BOOST_TEST(peer.closed());
 }
 
-BOOST_AUTO_TEST_CASE(a_body_that_is_expected_is_asked_for) {
+BOOST_AUTO_TEST_CASE(a_body_that_is_expected_is_requested) {
   wire peer{start()};
   peer.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
             "Expect: 100-continue\r\n\r\n");
@@ -314,7 +117,7 @@ BOOST_AUTO_TEST_CASE(a_body_that_is_expected_is_asked_for) {
   BOOST_TEST(peer.send("abc").receive().body == "POST /|abc");
 }
 
-BOOST_AUTO_TEST_CASE(an_empty_line_before_a_request_is_overlooked) {
+BOOST_AUTO_TEST_CASE(an_empty_line_before_a_request_is_ignored) {
   wire peer{start()};
   auto reply = peer.send("\r\n" + std::string{simple}).receive();
   BOOST_TEST(reply.body == "GET /a|");
@@ -330,7 +133,7 @@ BOOST_AUTO_TEST_CASE(a_body_of_the_largest_size_passes) {
   BOOST_TEST(reply.body.size() == body.size() + 7);
 }
 
-BOOST_AUTO_TEST_CASE(a_larger_body_is_told_to_the_handler_and_not_read) {
+BOOST_AUTO_TEST_CASE(a_larger_body_is_reported_to_the_handler_and_not_read) {
   wire peer{start()};
   std::string body(limits::body_bytes_max + 1, 'b');
   auto reply = peer
@@ -505,7 +308,7 @@ BOOST_AUTO_TEST_CASE(an_idle_connection_is_closed) {
   BOOST_TEST(served.closed());
 }
 
-BOOST_AUTO_TEST_CASE(connections_beyond_the_limit_are_told_so) {
+BOOST_AUTO_TEST_CASE(connections_beyond_the_limit_are_refused) {
   options.connections_max = 2;
   auto port = start();
   std::optional<wire> first{std::in_place, port};
@@ -548,7 +351,7 @@ BOOST_AUTO_TEST_CASE(an_answer_that_never_comes_is_made_up_for) {
   auto reply = peer.receive();
   BOOST_TEST(reply.status == 503);
   BOOST_TEST(reply.has("Retry-After"));
-  // The answer that comes after all belongs to nobody, least of all to the
+  // The answer that comes after all belongs to no request, least of all to the
   // next request.
   peer.send(simple);
   wait_held(2);
@@ -678,7 +481,7 @@ BOOST_AUTO_TEST_CASE(the_client_sends_again_when_a_kept_connection_was_closed) {
   }));
 }
 
-BOOST_AUTO_TEST_CASE(the_client_tells_nothing_sent_from_outcome_unknown) {
+BOOST_AUTO_TEST_CASE(the_client_distinguishes_not_sent_from_outcome_unknown) {
   hold = true;
   auto port = start();
   http_client_options impatient;
@@ -733,131 +536,6 @@ BOOST_AUTO_TEST_CASE(concurrent_requests_get_their_own_answers) {
   for (auto& till : tills)
     till.join();
   BOOST_TEST(wrong == 0);
-}
-
-// -- streams ------------------------------------------------------------------
-
-/// Opens a stream for a request that is held.
-http_stream_ptr open_stream(http_exchange_ptr& x) {
-  http_reply head{200, "text/event-stream", {}, "first\n"};
-  auto result = x->stream(std::move(head));
-  x.reset();
-  return result;
-}
-
-BOOST_AUTO_TEST_CASE(a_stream_brings_its_bytes_as_they_come) {
-  hold = true;
-  wire peer{start()};
-  peer.send(simple);
-  wait_held(1);
-  auto stream = open_stream(held[0]);
-  BOOST_REQUIRE(stream != nullptr);
-  auto head = peer.receive();
-  BOOST_TEST(head.status == 200);
-  BOOST_TEST(head.has("Transfer-Encoding: chunked"));
-  BOOST_TEST(!head.has("Content-Length"));
-  BOOST_TEST(peer.take(11) == "6\r\nfirst\n\r\n");
-  BOOST_TEST(eventually([&] { return stream->send("more"); }));
-  BOOST_TEST(peer.take(9) == "4\r\nmore\r\n");
-  BOOST_TEST(eventually([&] { return stream->send("again"); }));
-  BOOST_TEST(peer.take(10) == "5\r\nagain\r\n");
-  stream.reset();
-  BOOST_TEST(peer.take(5) == "0\r\n\r\n");
-  BOOST_TEST(peer.closed());
-}
-
-BOOST_AUTO_TEST_CASE(http_1_0_gets_a_stream_as_it_is) {
-  hold = true;
-  wire peer{start()};
-  peer.send("GET /a HTTP/1.0\r\n\r\n");
-  wait_held(1);
-  auto stream = open_stream(held[0]);
-  auto head = peer.receive();
-  BOOST_TEST(!head.has("Transfer-Encoding"));
-  BOOST_TEST(peer.take(6) == "first\n");
-  stream.reset();
-  BOOST_TEST(peer.closed());
-}
-
-BOOST_AUTO_TEST_CASE(a_stream_outlives_the_time_for_an_answer) {
-  options.answer_max = 50ms;
-  options.keep_alive_max = 50ms;
-  hold = true;
-  wire peer{start()};
-  peer.send(simple);
-  wait_held(1);
-  auto stream = open_stream(held[0]);
-  peer.receive();
-  peer.take(11);
-  // Another connection is closed for saying nothing; this one is not.
-  wire idle{server->port()};
-  BOOST_TEST(idle.closed());
-  BOOST_TEST(!stream->closed());
-  BOOST_TEST(eventually([&] { return stream->send("late"); }));
-  BOOST_TEST(peer.take(9) == "4\r\nlate\r\n");
-}
-
-BOOST_AUTO_TEST_CASE(the_owner_of_a_stream_learns_that_the_peer_is_gone) {
-  hold = true;
-  auto peer = std::make_unique<wire>(start());
-  peer->send(simple);
-  wait_held(1);
-  auto stream = open_stream(held[0]);
-  peer->receive();
-  peer.reset();
-  BOOST_TEST(eventually([&] { return stream->closed(); }));
-  BOOST_TEST(stream->send("nobody hears this"));
-}
-
-BOOST_AUTO_TEST_CASE(streams_are_bounded_and_their_places_come_back) {
-  options.streams_max = 1;
-  hold = true;
-  auto first = std::make_unique<wire>(start());
-  first->send(simple);
-  wait_held(1);
-  auto stream = open_stream(held[0]);
-  BOOST_REQUIRE(stream != nullptr);
-  wire second{server->port()};
-  second.send(simple);
-  wait_held(2);
-  BOOST_TEST((held[1]->stream({200, "text/plain", {}, {}}) == nullptr));
-  // The exchange still waits for its answer.
-  held[1]->reply({503, "text/plain", {}, "full"});
-  BOOST_TEST(second.receive().status == 503);
-  first.reset();
-  BOOST_TEST(eventually([&] { return stream->closed(); }));
-  second.send(simple);
-  wait_held(3);
-  BOOST_TEST(eventually(
-    [&] { return held[2] == nullptr || open_stream(held[2]) != nullptr; }));
-}
-
-BOOST_AUTO_TEST_CASE(a_slow_peer_is_told_apart_and_cut_off_in_time) {
-  options.write_max = 100ms;
-  hold = true;
-  wire peer{start()};
-  peer.send(simple);
-  wait_held(1);
-  auto stream = open_stream(held[0]);
-  peer.receive();
-  std::string much(16 * 1024 * 1024, 'x');
-  BOOST_TEST(eventually([&] { return stream->send(much); }));
-  BOOST_TEST(!stream->send("not now"));
-  BOOST_TEST(eventually([&] { return stream->closed(); }));
-}
-
-BOOST_AUTO_TEST_CASE(a_stop_does_not_wait_for_streams) {
-  hold = true;
-  wire peer{start()};
-  peer.send(simple);
-  wait_held(1);
-  auto stream = open_stream(held[0]);
-  peer.receive();
-  auto begin = std::chrono::steady_clock::now();
-  server->stop(timeout);
-  BOOST_TEST((std::chrono::steady_clock::now() - begin < timeout / 2));
-  BOOST_TEST(stream->closed());
-  BOOST_TEST(stream->send("too late"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

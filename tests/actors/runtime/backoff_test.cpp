@@ -34,7 +34,7 @@ BOOST_AUTO_TEST_CASE(a_success_starts_over_with_the_minimum) {
   BOOST_TEST((uut.next() <= 50ms));
 }
 
-BOOST_AUTO_TEST_CASE(those_who_failed_at_once_do_not_come_back_at_once) {
+BOOST_AUTO_TEST_CASE(clients_that_failed_together_do_not_retry_together) {
   std::set<caf::timespan> waits;
   for (uint64_t seed = 0; seed < 100; ++seed)
     waits.insert(backoff{seed, 50ms, 5s}.next());

@@ -32,7 +32,7 @@ BOOST_AUTO_TEST_CASE(nothing_is_armed_at_first) {
   BOOST_TEST(!throws("a.b"));
 }
 
-BOOST_AUTO_TEST_CASE(an_armed_point_throws_as_often_as_told) {
+BOOST_AUTO_TEST_CASE(an_armed_point_throws_as_often_as_configured) {
   BOOST_TEST(static_cast<bool>(arm_fault_points("a.b=throw:2,c.d=throw:1")));
   BOOST_TEST(!throws("a"));
   BOOST_TEST(throws("a.b"));

@@ -1,8 +1,8 @@
 #include <boost/test/unit_test.hpp>
 
 #include "actors/runtime/root_supervisor.hpp"
+#include "actors/runtime/spawn.hpp"
 #include "messages/protocol/runtime.hpp"
-#include "messages/protocol/upkeep.hpp"
 #include "tests/support/actor_fixture.hpp"
 
 #include <caf/send.hpp>
@@ -18,10 +18,11 @@ namespace {
 
 using names = std::vector<std::string>;
 
-/// Notices its end, ends by an error when ticked, and is deaf to exits if told.
-janitor_actor::behavior_type
-member(janitor_actor::pointer self, std::string name, names* ended, bool deaf) {
-  install_handlers(self);
+using member_actor = caf::typed_actor<caf::reacts_to<atom::tick>>;
+
+/// Records its end, ends by an error when ticked, and ignores exits if `deaf`.
+member_actor::behavior_type
+member(member_actor::pointer self, std::string name, names* ended, bool deaf) {
   self->set_exit_handler([=](caf::exit_msg& msg) {
     if (deaf)
       return;
@@ -30,7 +31,7 @@ member(janitor_actor::pointer self, std::string name, names* ended, bool deaf) {
   });
   return {
     [self](atom::tick) {
-      self->quit(caf::make_error(errc::internal, "told to"));
+      self->quit(caf::make_error(errc::internal, "requested"));
     },
   };
 }
@@ -43,8 +44,8 @@ struct fixture : tests::actor_fixture {
     members.clear();
   }
 
-  janitor_actor add(const std::string& name, bool deaf = false) {
-    members.push_back(sys.spawn(member, name, &ended, deaf));
+  member_actor add(const std::string& name, bool deaf = false) {
+    members.push_back(spawn_actor(sys, member, name, &ended, deaf));
     return members.back();
   }
 
@@ -54,13 +55,13 @@ struct fixture : tests::actor_fixture {
     options.stage_grace = 2s;
     options.on_give_up
       = [this](const std::string& reason) { reasons.push_back(reason); };
-    uut = sys.spawn(root_supervisor, std::move(options));
+    uut = spawn_actor(sys, root_supervisor, std::move(options));
     settle();
   }
 
   names ended;
   names reasons;
-  std::vector<janitor_actor> members;
+  std::vector<member_actor> members;
   root_supervisor_actor uut;
 };
 
@@ -68,7 +69,8 @@ struct fixture : tests::actor_fixture {
 
 BOOST_FIXTURE_TEST_SUITE(root_supervisor_suite, fixture)
 
-BOOST_AUTO_TEST_CASE(an_actor_that_ends_unasked_is_told_once_with_its_reason) {
+BOOST_AUTO_TEST_CASE(
+  an_actor_that_ends_unasked_is_reported_once_with_its_reason) {
   auto a = add("a");
   auto b = add("b");
   start({{top_actor{"a", a}}, {top_actor{"b", b}}});
@@ -76,7 +78,7 @@ BOOST_AUTO_TEST_CASE(an_actor_that_ends_unasked_is_told_once_with_its_reason) {
   settle();
   caf::anon_send(a, atom::tick_v);
   settle();
-  BOOST_TEST(reasons == names{"b ended: internal: told to"},
+  BOOST_TEST(reasons == names{"b ended: internal: requested"},
              boost::test_tools::per_element());
 }
 

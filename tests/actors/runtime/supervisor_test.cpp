@@ -26,7 +26,6 @@ struct world {
 /// Answers readiness with its number, dies on `flush`, throws on `reopen`.
 transaction_writer_actor::behavior_type
 child(transaction_writer_actor::pointer self, world* w) {
-  install_handlers(self);
   auto number = ++w->spawned;
   if (w->stubborn)
     self->set_exit_handler([](caf::exit_msg&) {
@@ -41,7 +40,7 @@ child(transaction_writer_actor::pointer self, world* w) {
       return readiness{"child", true, std::to_string(number)};
     },
     [self](atom::flush) {
-      self->quit(caf::make_error(errc::internal, "told to"));
+      self->quit(caf::make_error(errc::internal, "requested"));
     },
     [](atom::reopen) { throw std::runtime_error{"boom"}; },
   };
@@ -64,8 +63,9 @@ struct fixture : tests::actor_fixture {
     options.shutdown_grace = 1s;
     options.seed = 7;
     uut = spawn_supervisor<transaction_writer_actor>(
-      sys, options,
-      [this](caf::local_actor* parent) { return parent->spawn(child, &w); });
+      sys, options, [this](caf::local_actor* parent) {
+        return spawn_actor(*parent, child, &w);
+      });
     self->monitor(uut);
     settle();
   }
@@ -128,7 +128,7 @@ BOOST_AUTO_TEST_CASE(requests_are_answered_at_once_while_the_backoff_runs) {
 BOOST_AUTO_TEST_CASE(messages_without_a_reply_are_dropped_while_it_is_down) {
   start();
   kill_one();
-  kill_one(); // Reaches nobody.
+  kill_one(); // Reaches no child.
   advance(100ms);
   BOOST_TEST(who() == "2");
   BOOST_TEST(!down_reason());
@@ -178,7 +178,7 @@ BOOST_AUTO_TEST_CASE(restarts_are_counted) {
   BOOST_TEST(restarts.value() == before + 1);
 }
 
-BOOST_AUTO_TEST_CASE(a_pool_asks_its_children_in_turn) {
+BOOST_AUTO_TEST_CASE(a_pool_uses_its_children_in_turn) {
   start(3);
   for (int i = 0; i < 6; ++i)
     who();
@@ -208,7 +208,7 @@ BOOST_AUTO_TEST_CASE(an_exit_ends_the_children_first) {
   settle();
   auto reason = down_reason();
   BOOST_TEST((reason && *reason == caf::exit_reason::user_shutdown));
-  advance(10s); // The grace period's timer finds nobody.
+  advance(10s); // The grace period's timer finds no child.
 }
 
 BOOST_AUTO_TEST_CASE(a_child_that_does_not_end_in_time_is_killed) {
@@ -224,7 +224,7 @@ BOOST_AUTO_TEST_CASE(a_child_that_does_not_end_in_time_is_killed) {
   BOOST_TEST(down_reason().has_value());
 }
 
-BOOST_AUTO_TEST_CASE(a_shutdown_during_a_backoff_starts_nobody_anew) {
+BOOST_AUTO_TEST_CASE(a_shutdown_during_a_backoff_starts_no_child) {
   start();
   kill_one();
   caf::anon_send_exit(uut, caf::exit_reason::user_shutdown);
