@@ -21,7 +21,7 @@ namespace tillstream {
 
 namespace {
 
-using self_pointer = shard_manager_actor::stateful_pointer<shard_manager_state>;
+using self_pointer = shard_manager_impl::stateful_pointer<shard_manager_state>;
 using phase = shard_manager_state::phase;
 using entry = shard_manager_state::entry;
 using time_point = shard_manager_state::time_point;
@@ -480,6 +480,37 @@ ask(self_pointer self, const std::string& branch_id,
   return self->delegate(*shard, atom::ask_v, query);
 }
 
+caf::result<shard_answers_ptr>
+ask_many(self_pointer self, const shard_queries& xs) {
+  if (xs.branches.empty())
+    return std::make_shared<const shard_answers>();
+  auto& queries = self->state.queries;
+  auto promise = self->make_response_promise<shard_answers_ptr>();
+  auto number = queries.open(xs.branches.size(),
+                             [promise](shard_answers_ptr answers) mutable {
+                               promise.deliver(std::move(answers));
+                             });
+  self->delayed_send(self, xs.timeout, atom::tick_v, number);
+  for (size_t i = 0; i < xs.branches.size(); ++i) {
+    const auto& x = xs.branches[i];
+    auto shard = shard_of(self->state, x.branch_id);
+    if (!shard) {
+      queries.take(number, i, {code_of(shard.error()), nullptr});
+      continue;
+    }
+    // All of them have one deadline: the `tick` above.
+    self->request(*shard, caf::infinite, atom::ask_v, x.query)
+      .then(
+        [self, number, i](const shard_answer_ptr& answer) {
+          self->state.queries.take(number, i, {errc::none, answer});
+        },
+        [self, number, i](caf::error& err) {
+          self->state.queries.take(number, i, {code_of(err), nullptr});
+        });
+  }
+  return promise;
+}
+
 caf::result<bool> wait_for(self_pointer self, const std::string& branch_id,
                            const uuid& event_id) {
   auto shard = shard_of(self->state, branch_id);
@@ -519,7 +550,7 @@ shard_manager_state::~shard_manager_state() {
     x.promise.deliver(caf::make_error(errc::shutting_down, "shards ended"));
 }
 
-shard_manager_actor::behavior_type
+shard_manager_impl::behavior_type
 shards(self_pointer self, shard_manager_options options) {
   assert(options.view && options.start_consumer && options.start_shard);
   install_handlers(self);
@@ -538,6 +569,9 @@ shards(self_pointer self, shard_manager_options options) {
     },
     [self](atom::ask, const std::string& branch_id, const shard_query_ptr& x) {
       return ask(self, branch_id, x);
+    },
+    [self](atom::request, const shard_queries_ptr& xs) {
+      return ask_many(self, *xs);
     },
     [self](atom::after, const std::string& branch_id, const uuid& event_id) {
       return wait_for(self, branch_id, event_id);
@@ -560,6 +594,7 @@ shards(self_pointer self, shard_manager_options options) {
       self->state.wake.reset();
       go_on(self);
     },
+    [self](atom::tick, uint64_t number) { self->state.queries.expire(number); },
   };
 }
 

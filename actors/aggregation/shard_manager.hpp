@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/aggregation/aggregate_shard.hpp"
+#include "actors/aggregation/pending_queries.hpp"
 #include "actors/aggregation/repair_limiter.hpp"
 #include "actors/aggregation/writer_pool.hpp"
 #include "actors/cluster/lease.hpp"
@@ -69,6 +70,13 @@ struct shard_manager_options {
   repair_limiter_ptr gate = std::make_shared<repair_limiter>();
 };
 
+/// With what SHARD MANAGER says to itself.
+using shard_manager_impl = shard_manager_actor::extend<
+  // Restarts shards whose backoff is over.
+  caf::reacts_to<atom::tick>,
+  // The time of this query of many branches is over.
+  caf::reacts_to<atom::tick, uint64_t>>;
+
 /// State of SHARD MANAGER.
 struct shard_manager_state {
   using time_point = caf::actor_clock::time_point;
@@ -129,6 +137,9 @@ struct shard_manager_state {
   };
   std::vector<closing_lot> lots;
 
+  /// Queries of many branches that wait for their shards.
+  pending_queries queries;
+
   /// Shards that load their state.
   size_t starting = 0;
 
@@ -160,8 +171,8 @@ struct shard_manager_state {
 ///   shard finishes the apply that it has in flight.
 /// @param self The actor handle.
 /// @param options Moved into the state.
-shard_manager_actor::behavior_type
-shards(shard_manager_actor::stateful_pointer<shard_manager_state> self,
+shard_manager_impl::behavior_type
+shards(shard_manager_impl::stateful_pointer<shard_manager_state> self,
        shard_manager_options options);
 
 } // namespace tillstream

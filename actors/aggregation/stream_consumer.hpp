@@ -29,7 +29,7 @@ struct stream_consumer_options {
     connect = nullptr;
 
   /// Who gets the deliveries.
-  shard_manager_actor shards = {};
+  delivery_sink_actor shards = {};
 
   /// How often it looks whether the connection still is there.
   caf::timespan check_interval = std::chrono::seconds{1};

@@ -66,12 +66,6 @@ time_point now_of(self_pointer self) {
   return self->clock().now();
 }
 
-errc code_of(const caf::error& err) {
-  return err.category() == caf::atom("tillstream")
-           ? static_cast<errc>(err.code())
-           : errc::unavailable;
-}
-
 void refuse_message(std::string_view what, const std::string& wrong) {
   stats().refused.add();
   log::warning(log_refused, {{"what", what}, {"why", wrong}});
@@ -186,29 +180,32 @@ void finish(self_pointer self, const answering_ptr& x) {
 
 /// What our shards get of the other node's timeout: a branch that is slow must
 /// not make the others late.
-caf::timespan shards_timeout(const peer_query& x) {
-  return std::max<caf::timespan>(x.timeout * 4 / 5, 1ms);
+std::chrono::milliseconds shards_timeout(const peer_query& x) {
+  return std::max(x.timeout * 4 / 5, std::chrono::milliseconds{1});
 }
 
 void answer_parts(self_pointer self, const answering_ptr& x) {
-  auto take = [self, x](const std::string& branch, peer_part part) {
-    x->answer.parts[branch] = std::move(part);
-    if (--x->missing == 0)
-      finish(self, x);
-  };
-  for (size_t i = 0; i < x->query.branches.size(); ++i) {
-    const auto& branch = x->query.branches[i];
-    self
-      ->request(self->state.options.shards, shards_timeout(x->query),
-                atom::ask_v, branch, x->query.queries[i])
-      .then(
-        [take, branch](const shard_answer_ptr& part) {
-          take(branch, {errc::none, part});
-        },
-        [take, branch](caf::error& err) {
-          take(branch, {code_of(err), nullptr});
-        });
-  }
+  auto queries = std::make_shared<shard_queries>();
+  queries->timeout = shards_timeout(x->query);
+  for (size_t i = 0; i < x->query.branches.size(); ++i)
+    queries->branches.push_back({x->query.branches[i], x->query.queries[i]});
+  // SHARD MANAGER answers by the timeout; it is ours only should it end.
+  self
+    ->request(self->state.options.shards, x->query.timeout, atom::request_v,
+              shard_queries_ptr{std::move(queries)})
+    .then(
+      [self, x](const shard_answers_ptr& answers) {
+        for (size_t i = 0; i < answers->branches.size(); ++i) {
+          const auto& part = answers->branches[i];
+          x->answer.parts[x->query.branches[i]] = {part.error, part.answer};
+        }
+        finish(self, x);
+      },
+      [self, x](caf::error& err) {
+        for (const auto& branch : x->query.branches)
+          x->answer.parts[branch] = {code_of(err), nullptr};
+        finish(self, x);
+      });
 }
 
 void answer_after(self_pointer self, const answering_ptr& x) {

@@ -36,7 +36,7 @@ struct peers_options {
     connect = nullptr;
 
   /// Answers the other nodes; null on a node without branches.
-  shard_manager_actor shards = {};
+  branch_queries_actor::extend_with<commit_listener_actor> shards = {};
 
   /// Queries of other nodes at once, and of ours that wait, each.
   size_t queries_max = limits::peer_queries_max;

@@ -30,7 +30,7 @@ struct query_options {
   std::string node = {};
 
   /// Answers for our own branches; null on a node without any.
-  shard_manager_actor shards = {};
+  branch_queries_actor shards = {};
 
   /// Asks the owners of the others; null on a node that is alone.
   peers_actor peers = {};

@@ -32,6 +32,12 @@ std::string to_string(errc code) {
   return "unknown";
 }
 
+errc code_of(const caf::error& err) {
+  return err.category() == caf::atom("tillstream")
+           ? static_cast<errc>(err.code())
+           : errc::unavailable;
+}
+
 std::string describe(const caf::error& err) {
   if (!err)
     return "no error";

@@ -43,6 +43,10 @@ enum class errc : uint8_t {
 /// Returns the name of `code` as it appears in logs.
 std::string to_string(errc code);
 
+/// The code of an error; one that is not of our category (a time-out, an actor
+/// that ended) counts as `unavailable`.
+errc code_of(const caf::error& err);
+
 /// Renders an error of our category for people, e.g. `unavailable: no route`.
 std::string describe(const caf::error& err);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "messages/core/error.hpp"
 #include "messages/core/time.hpp"
 #include "messages/core/uuid.hpp"
 #include "messages/model/aggregates.hpp"
@@ -7,6 +8,7 @@
 #include "messages/model/http.hpp"
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -121,6 +123,36 @@ struct shard_answer {
 };
 
 using shard_answer_ptr = std::shared_ptr<const shard_answer>;
+
+/// What is asked of one branch.
+struct branch_query {
+  std::string branch_id;
+  /// Many branches share one.
+  shard_query_ptr query;
+};
+
+/// The queries of many branches of a node: one message.
+struct shard_queries {
+  std::vector<branch_query> branches;
+  /// Branches that have not answered by then count as unavailable; the others
+  /// are not made late.
+  std::chrono::milliseconds timeout{0};
+};
+
+/// What came of one branch's query.
+struct branch_answer {
+  /// `none`: there is an answer.
+  errc error = errc::none;
+  shard_answer_ptr answer;
+};
+
+struct shard_answers {
+  /// In the order of the queries.
+  std::vector<branch_answer> branches;
+};
+
+using shard_queries_ptr = std::shared_ptr<const shard_queries>;
+using shard_answers_ptr = std::shared_ptr<const shard_answers>;
 
 /// A query of the dashboard that passed authentication.
 struct analytics_query {

@@ -72,31 +72,45 @@ using aggregate_shard_actor = caf::typed_actor<
   // INTERNAL: Retries and time-outs.
   caf::reacts_to<atom::tick>>;
 
-/// The SHARD MANAGER interface: supervisor of all shards of a node and their
-/// stable address.
-using shard_manager_actor = caf::typed_actor<
-  // From the STREAM CONSUMER.
-  caf::reacts_to<atom::deliver, deliveries_ptr>,
+/// What STREAM CONSUMER says to SHARD MANAGER.
+using delivery_sink_actor = caf::typed_actor<
+  // Messages of any mix of branches.
+  caf::reacts_to<atom::deliver, deliveries_ptr>>;
+
+/// What SHARD MANAGER is told of commits.
+using commit_listener_actor = caf::typed_actor<
   // From the TRANSACTION WRITERS; any mix of branches.
   caf::reacts_to<atom::committed, commit_notices_ptr>,
+  // Notices of other nodes may have been missed.
+  caf::reacts_to<atom::poll>>;
+
+/// What QUERY and PEERS ask SHARD MANAGER.
+using branch_queries_actor = caf::typed_actor<
   // Asks the shard of a branch.
   caf::replies_to<atom::ask, std::string,
                   shard_query_ptr>::with<shard_answer_ptr>,
+  // Asks the shards of many branches; one answer with all parts.
+  caf::replies_to<atom::request, shard_queries_ptr>::with<shard_answers_ptr>,
   // Waits until an event of a branch is applied.
-  caf::replies_to<atom::after, std::string, uuid>::with<bool>,
-  // Notices of other nodes may have been missed.
-  caf::reacts_to<atom::poll>,
-  // From OWNERSHIP: this incarnation of the node owns these branches from now
-  // on, and no others.
+  caf::replies_to<atom::after, std::string, uuid>::with<bool>>;
+
+/// What OWNERSHIP says to SHARD MANAGER.
+using branch_control_actor = caf::typed_actor<
+  // This incarnation of the node owns these branches from now on, and no
+  // others.
   caf::reacts_to<atom::update, int64_t, ownerships_ptr>,
-  // From OWNERSHIP: ends the shards of these branches; true when they are gone.
+  // Ends the shards of these branches; true when they are gone.
   caf::replies_to<atom::close, strings_ptr>::with<bool>,
-  // Tells whether the broker is there.
-  caf::replies_to<atom::state>::with<readiness>,
-  caf::replies_to<atom::ready>::with<readiness>,
   // Ends all shards; true when they are gone.
-  caf::replies_to<atom::drain>::with<bool>,
-  // INTERNAL: Restarts shards whose backoff is over.
-  caf::reacts_to<atom::tick>>;
+  caf::replies_to<atom::drain>::with<bool>>;
+
+/// The SHARD MANAGER interface: supervisor of all shards of a node and their
+/// stable address. Whoever needs a part of it holds a handle to that part.
+using shard_manager_actor = delivery_sink_actor::extend_with<
+  commit_listener_actor>::extend_with<branch_queries_actor>::
+  extend_with<branch_control_actor>::extend<
+    // Tells whether the broker is there.
+    caf::replies_to<atom::state>::with<readiness>,
+    caf::replies_to<atom::ready>::with<readiness>>;
 
 } // namespace tillstream

@@ -44,6 +44,8 @@ struct readiness;
 struct record_result;
 struct session_end;
 struct shard_answer;
+struct shard_answers;
+struct shard_queries;
 struct shard_query;
 struct sign_in_link;
 struct stream_state;
@@ -66,6 +68,8 @@ using strings_ptr = std::shared_ptr<const std::vector<std::string>>;
 using analytics_query_ptr = std::shared_ptr<const analytics_query>;
 using shard_query_ptr = std::shared_ptr<const shard_query>;
 using shard_answer_ptr = std::shared_ptr<const shard_answer>;
+using shard_answers_ptr = std::shared_ptr<const shard_answers>;
+using shard_queries_ptr = std::shared_ptr<const shard_queries>;
 using ownerships_ptr = std::shared_ptr<const std::vector<ownership>>;
 using peer_query_ptr = std::shared_ptr<const peer_query>;
 using peer_answer_ptr = std::shared_ptr<const peer_answer>;
@@ -105,6 +109,8 @@ CAF_BEGIN_TYPE_ID_BLOCK(tillstream_types, caf::first_custom_type_id)
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::session_end))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::shard_query_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::shard_answer_ptr))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::shard_answers_ptr))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::shard_queries_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::ownerships_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::peer_query_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::peer_answer_ptr))
@@ -140,6 +146,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::sign_in_link)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::session_end)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::shard_query_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::shard_answer_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::shard_answers_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::shard_queries_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::ownerships_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::peer_query_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::peer_answer_ptr)

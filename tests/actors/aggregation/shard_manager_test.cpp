@@ -27,6 +27,8 @@ struct shard_script {
   std::map<std::string, aggregate_shard_actor> lingering;
   /// Shards that have not loaded keep their first query.
   bool loading = false;
+  /// A branch whose shard keeps its queries.
+  std::string slow;
   std::vector<test::late_promise<shard_answer_ptr>> held;
   std::map<std::string, size_t> deliveries;
   std::map<std::string, size_t> notices;
@@ -72,14 +74,18 @@ fake_shard(aggregate_shard_actor::pointer self, std::string id,
       for (const auto& x : *xs)
         script->payload_seen = script->payload_seen || x.payload != nullptr;
     },
-    [self, script](atom::ask,
-                   const shard_query_ptr& x) -> caf::result<shard_answer_ptr> {
-      if (x->what == shard_query::kind::status && script->loading) {
+    [self, id, script](
+      atom::ask, const shard_query_ptr& x) -> caf::result<shard_answer_ptr> {
+      auto held = x->what == shard_query::kind::status ? script->loading
+                                                       : id == script->slow;
+      if (held) {
         test::late_promise<shard_answer_ptr> promise{self};
         script->held.push_back(promise);
         return promise.get();
       }
-      return std::make_shared<const shard_answer>();
+      auto result = std::make_shared<shard_answer>();
+      result->branch_id = id;
+      return shard_answer_ptr{std::move(result)};
     },
     [](atom::after, const uuid&) { return true; },
     [script](atom::poll) { ++script->polls; },
@@ -168,6 +174,19 @@ struct fixture : tests::actor_fixture {
     x.what = shard_query::kind::days;
     return *ask<shard_answer_ptr>(shard_manager_handle, atom::ask_v, id,
                                   std::make_shared<const shard_query>(x));
+  }
+
+  auto ask_many(const std::vector<std::string>& ids) {
+    shard_query what;
+    what.what = shard_query::kind::days;
+    auto query = std::make_shared<const shard_query>(what);
+    shard_queries xs;
+    xs.timeout = 2s;
+    for (const auto& id : ids)
+      xs.branches.push_back({id, query});
+    return post<shard_answers_ptr>(
+      shard_manager_handle, atom::request_v,
+      std::make_shared<const shard_queries>(std::move(xs)));
   }
 
   bool is_ready() {
@@ -351,6 +370,50 @@ BOOST_AUTO_TEST_CASE(what_concerns_all_branches_reaches_all_shards) {
 BOOST_AUTO_TEST_CASE(a_query_about_a_branch_that_is_not_ours_is_an_error) {
   start({"branch-1"});
   BOOST_TEST((ask_branch("branch-2").error() == errc::not_owner));
+}
+
+BOOST_AUTO_TEST_CASE(queries_of_many_branches_are_answered_in_one_message) {
+  start({"branch-1", "branch-2"});
+  auto reply = ask_many({"branch-2", "branch-3", "branch-1"});
+  settle();
+  BOOST_REQUIRE((reply->value && *reply->value));
+  const auto& parts = (**reply->value)->branches;
+  BOOST_REQUIRE(parts.size() == 3u);
+  BOOST_TEST(parts[0].answer->branch_id == "branch-2");
+  BOOST_TEST((parts[1].error == errc::not_owner));
+  BOOST_TEST(parts[2].answer->branch_id == "branch-1");
+  auto nothing = ask_many({});
+  settle();
+  BOOST_TEST((**nothing->value)->branches.empty());
+}
+
+BOOST_AUTO_TEST_CASE(a_slow_branch_is_left_out_when_the_time_is_over) {
+  script->slow = "branch-1";
+  start(all);
+  auto reply = ask_many(all);
+  advance_in_steps(1900ms, 100ms);
+  BOOST_TEST(!reply->value);
+  advance_in_steps(200ms, 100ms);
+  BOOST_REQUIRE((reply->value && *reply->value));
+  const auto& parts = (**reply->value)->branches;
+  BOOST_TEST((parts[0].error == errc::unavailable));
+  BOOST_TEST(parts[1].answer->branch_id == "branch-2");
+  // What comes late hurts nobody.
+  script->load_one();
+  settle();
+  BOOST_TEST(reply->count == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_shard_that_ends_leaves_no_query_without_an_answer) {
+  script->slow = "branch-1";
+  start(all);
+  auto reply = ask_many(all);
+  settle();
+  crash("branch-1");
+  // The fake keeps its promise for ever: the deadline answers.
+  advance_in_steps(2100ms, 100ms);
+  BOOST_REQUIRE((reply->value && *reply->value));
+  BOOST_TEST(((**reply->value)->branches[0].error == errc::unavailable));
 }
 
 BOOST_AUTO_TEST_CASE(a_shard_that_ends_is_replaced_and_its_neighbours_live_on) {

@@ -88,31 +88,11 @@ private:
 
 using seen_ptr = std::shared_ptr<std::vector<delivery>>;
 
-shard_manager_actor::behavior_type
-listening_shards(shard_manager_actor::pointer, seen_ptr seen) {
+delivery_sink_actor::behavior_type
+listening_shards(delivery_sink_actor::pointer, seen_ptr seen) {
   return {
     [seen](atom::deliver, const deliveries_ptr& xs) {
       seen->insert(seen->end(), xs->begin(), xs->end());
-    },
-    [](atom::committed, const commit_notices_ptr&) {
-      // nop
-    },
-    [](atom::ask, const std::string&, const shard_query_ptr&) {
-      return shard_answer_ptr{};
-    },
-    [](atom::after, const std::string&, const uuid&) { return false; },
-    [](atom::poll) {
-      // nop
-    },
-    [](atom::update, int64_t, const ownerships_ptr&) {
-      // nop
-    },
-    [](atom::close, const strings_ptr&) { return true; },
-    [](atom::state) { return readiness{}; },
-    [](atom::ready) { return readiness{}; },
-    [](atom::drain) { return true; },
-    [](atom::tick) {
-      // nop
     },
   };
 }
@@ -161,7 +141,7 @@ struct fixture : tests::actor_fixture {
 
   broker remote;
   seen_ptr seen = std::make_shared<std::vector<delivery>>();
-  shard_manager_actor shards;
+  delivery_sink_actor shards;
   stream_consumer_actor consumer;
 };
 

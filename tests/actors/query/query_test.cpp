@@ -32,16 +32,10 @@ struct shard_manager_script {
 
 using shard_manager_script_ptr = std::shared_ptr<shard_manager_script>;
 
-shard_manager_actor::behavior_type
-scripted_shards(shard_manager_actor::pointer self,
+branch_queries_actor::behavior_type
+scripted_shards(branch_queries_actor::pointer self,
                 shard_manager_script_ptr script) {
   return {
-    [](atom::deliver, const deliveries_ptr&) {
-      // nop
-    },
-    [](atom::committed, const commit_notices_ptr&) {
-      // nop
-    },
     [self, script](atom::ask, const std::string& id,
                    const shard_query_ptr& x) -> caf::result<shard_answer_ptr> {
       script->asked.emplace_back(id, x);
@@ -67,19 +61,7 @@ scripted_shards(shard_manager_actor::pointer self,
       script->waiting[id] = promise;
       return promise.get();
     },
-    [](atom::poll) {
-      // nop
-    },
-    [](atom::update, int64_t, const ownerships_ptr&) {
-      // nop
-    },
-    [](atom::close, const strings_ptr&) { return true; },
-    [](atom::state) { return readiness{}; },
-    [](atom::ready) { return readiness{}; },
-    [](atom::drain) { return true; },
-    [](atom::tick) {
-      // nop
-    },
+    [](atom::request, const shard_queries_ptr&) { return shard_answers_ptr{}; },
   };
 }
 
@@ -225,7 +207,7 @@ struct fixture : tests::actor_fixture {
   test::reader_script_ptr reader = std::make_shared<test::reader_script>();
   elsewhere_ptr elsewhere = std::make_shared<elsewhere_script>();
   ownership_view_ptr owners = std::make_shared<ownership_view>();
-  shard_manager_actor shards;
+  branch_queries_actor shards;
   peers_actor peers;
   fallback_reader_actor tables;
   aggregate_reader_actor reader_actor;
