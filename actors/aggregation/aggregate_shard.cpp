@@ -1073,6 +1073,8 @@ void show_lag(aggregate_shard_state& state) {
     .get_gauge(lag_gauge_name, "Age of a branch's oldest pending event.",
                metric_label("branch", state.options.branch_id))
     .set(std::max<int64_t>(lag, 0));
+  if (state.options.lag_ms)
+    *state.options.lag_ms = std::max<int64_t>(lag, 0);
 }
 
 void do_round(self_pointer self) {

@@ -343,16 +343,18 @@ private:
         supervised("aggregate-writer"), aggregate_writer, writing));
     shard_manager_options options;
     options.lease = lease_;
+    options.load = load_;
     options.view = view_;
     options.writers = std::make_shared<writer_pool>(all_.aggregate_writers);
     options.reader = all_.aggregate_reader;
     options.purchases = all_.backlog;
     options.relay = all_.relay;
     options.start_consumer
-      = [this_sys = &sys_, broker = broker_](shard_manager_actor owner) {
-          return start_consumer(*this_sys, broker, std::move(owner));
+      = [this_sys = &sys_, broker = broker_,
+         state = broker_state_](shard_manager_actor owner) {
+          return start_consumer(*this_sys, broker, state, std::move(owner));
         };
-    all_.shards = sys_.spawn(tillstream::shards, std::move(options));
+    all_.shards = sys_.spawn(tillstream::shard_manager, std::move(options));
     shards_slot_->set(all_.shards);
   }
 
@@ -364,15 +366,18 @@ private:
     options.who.process = uuid_source{}.v4();
     options.who.roles = to_string(how_.roles);
     options.who.version = TILLSTREAM_VERSION;
-    options.lease = std::chrono::milliseconds{how_.node_lease_ms};
+    options.lease_duration = std::chrono::milliseconds{how_.node_lease_ms};
     options.open_store = [dsn = how_.analytics_dsn] {
       return storage::open_ownership_store(dsn);
     };
     options.shards = all_.shards;
+    if (all_.shards)
+      options.broker = broker_state_;
+    options.load = load_;
     options.own_lease = lease_;
     options.view = owners_;
     options.leave_max = leave_share(how_);
-    all_.ownership = sys_.spawn<caf::detached>(tillstream::ownership_keeper,
+    all_.ownership = sys_.spawn<caf::detached>(tillstream::ownership_manager,
                                                std::move(options));
     caf::anon_send(all_.ownership, atom::update_v,
                    branch_ids(*view_->get()->chain()));
@@ -380,8 +385,10 @@ private:
 
   static stream_consumer_actor
   start_consumer(caf::actor_system& sys, const storage::nats_settings& broker,
+                 snapshot_holder_ptr<broker_state> state,
                  shard_manager_actor owner) {
     stream_consumer_options options;
+    options.broker = std::move(state);
     options.shards = std::move(owner);
     options.connect
       = [broker](storage::event_source::delivery_handler on_delivery)
@@ -558,7 +565,11 @@ private:
   directory_view_ptr view_;
   storage::nats_settings broker_;
   std::shared_ptr<shards_slot> shards_slot_ = std::make_shared<shards_slot>();
-  node_lease_ptr lease_ = std::make_shared<node_lease>();
+  lease_ptr lease_ = std::make_shared<lease>();
+  snapshot_holder_ptr<broker_state> broker_state_
+    = std::make_shared<snapshot_holder<broker_state>>();
+  snapshot_holder_ptr<shard_load> load_
+    = std::make_shared<snapshot_holder<shard_load>>();
   ownership_view_ptr owners_ = std::make_shared<ownership_view>();
   picture all_;
 };

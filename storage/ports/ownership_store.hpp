@@ -13,7 +13,7 @@
 
 namespace tillstream::storage {
 
-/// How a node introduces itself.
+/// What a node announces when it joins.
 struct node_identity {
   std::string name;
   /// One start of the program.
@@ -23,16 +23,17 @@ struct node_identity {
   std::string http;
 };
 
-/// What a beat says of the node.
-struct node_news {
+/// What a node says of itself with each heartbeat.
+struct heartbeat_report {
   std::string name;
   int64_t incarnation = 0;
-  bool willing = true;
+  /// Whether it can serve branches; stored as `willing`.
+  bool eligible = true;
   int64_t lag_ms = 0;
 };
 
-/// What a beat gets to know.
-struct beat_outcome {
+/// What a heartbeat gets to know.
+struct heartbeat_outcome {
   /// The lease is renewed. Otherwise this incarnation is dead: what it owned
   /// may be somebody else's, and it must join again.
   bool kept = false;
@@ -40,12 +41,12 @@ struct beat_outcome {
   ownership_digest digest;
 };
 
-/// A branch that changed hands.
-struct taken_branch {
+/// A branch that was acquired.
+struct acquired_branch {
   std::string branch_id;
   int64_t epoch = 0;
-  /// How long it had been without owner since the last one let go of it,
-  /// milliseconds; -1: nobody let go of it.
+  /// How long it had been without owner since the last one released it,
+  /// milliseconds; -1: nobody released it.
   int64_t unowned_ms = -1;
 };
 
@@ -72,9 +73,10 @@ public:
   join(const node_identity& who, std::chrono::milliseconds lease, bool first)
     = 0;
 
-  /// Renews the lease and tells how things stand: one statement.
-  virtual caf::expected<beat_outcome>
-  beat(const node_news& news, std::chrono::milliseconds lease) = 0;
+  /// Renews the lease and reads the state of all nodes: one statement.
+  virtual caf::expected<heartbeat_outcome>
+  heartbeat(const heartbeat_report& report, std::chrono::milliseconds lease)
+    = 0;
 
   /// All nodes that were seen lately, in order of their names.
   virtual caf::expected<std::vector<node_state>> nodes() = 0;
@@ -88,26 +90,26 @@ public:
   virtual caf::expected<bool>
   declare_dead(const std::string& name, int64_t incarnation) = 0;
 
-  /// Takes those of the branches that are free: epoch plus one, committed
+  /// Acquires those of the branches that are free: epoch plus one, committed
   /// before this returns; few statements, however many. What is locked by an
   /// apply at this moment is left out.
-  virtual caf::expected<std::vector<taken_branch>>
-  take(const std::string& name, int64_t incarnation,
-       const std::vector<std::string>& branch_ids)
+  virtual caf::expected<std::vector<acquired_branch>>
+  acquire(const std::string& name, int64_t incarnation,
+          const std::vector<std::string>& branch_ids)
     = 0;
 
-  /// Lets go of branches, each for the node behind it (empty: for anybody).
+  /// Releases branches, each for the node behind it (empty: for anybody).
   /// Waits until an apply that locks them is done.
   virtual caf::expected<void>
   release(const std::string& name, int64_t incarnation,
           const std::vector<std::pair<std::string, std::string>>& branches)
     = 0;
 
-  /// Lets go of all that the incarnation owns and ends it.
+  /// Releases all that the incarnation owns and ends it.
   virtual caf::expected<void>
   leave(const std::string& name, int64_t incarnation) = 0;
 
-  /// Asks a node to give its branches away, or takes that back.
+  /// Asks a node to release its branches, or withdraws that.
   /// @returns `errc::not_found` when there is no such node alive.
   virtual caf::expected<void>
   set_draining(const std::string& name, bool draining) = 0;

@@ -46,17 +46,17 @@ constexpr statement join_sql{"ownership_join", R"(
   RETURNING incarnation)"};
 
 // Nodes of the past that own nothing any more.
-constexpr statement forget_nodes{"ownership_forget_nodes", R"(
+constexpr statement delete_old_nodes{"ownership_forget_nodes", R"(
   DELETE FROM nodes n
    WHERE NOT n.alive
      AND n.renewed_at < clock_timestamp() - interval '1 day'
      AND NOT EXISTS (SELECT FROM shard_ownership o WHERE o.node = n.name))"};
 
-// One statement a beat. What it reads is from before its own renewal, so the
-// node's own row is told by `renewed`. An UPDATE that waited for
-// `declare_dead` looks at the row again and finds it dead: no lease is renewed
+// One statement a heartbeat. What it reads is from before its own renewal, so
+// the node's own row is told by `renewed`. An UPDATE that waited for
+// `declare_dead` reads the row again and finds it dead: no lease is renewed
 // that somebody may have acted upon.
-constexpr statement beat_sql{"ownership_beat", R"(
+constexpr statement heartbeat_sql{"ownership_beat", R"(
   WITH renewed AS (
     UPDATE nodes
        SET renewed_at = clock_timestamp(),
@@ -126,9 +126,9 @@ constexpr statement lock_free{"ownership_lock_free", R"(
    ORDER BY o.branch_id
      FOR UPDATE OF o SKIP LOCKED)"};
 
-// Looks again whether they are free: with the rows locked, and seeing nodes
+// Checks again whether they are free: with the rows locked, and seeing nodes
 // that had not joined yet when the rows were looked for.
-constexpr statement take_free{"ownership_take", R"(
+constexpr statement acquire_free{"ownership_take", R"(
   UPDATE shard_ownership o
      SET node = $2, incarnation = $3::bigint, epoch = epoch + 1,
          next_node = NULL, released_at = NULL, taken_at = clock_timestamp()
@@ -149,7 +149,7 @@ constexpr statement lock_own{"ownership_lock_own", R"(
    ORDER BY branch_id
      FOR UPDATE)"};
 
-// The epoch stays: whoever takes the branch raises it.
+// The epoch stays: whoever acquires the branch raises it.
 constexpr statement release_sql{"ownership_release", R"(
   UPDATE shard_ownership o
      SET node = NULL, next_node = nullif(s.next, ''),
@@ -182,7 +182,7 @@ constexpr statement set_draining_sql{"ownership_set_draining", R"(
 
 // -- bounds -------------------------------------------------------------------
 
-/// How long letting go waits for the apply that holds a branch: for longer
+/// How long a release waits for the apply that holds a branch: for longer
 /// than a transaction of a frozen node lives.
 constexpr auto release_lock_timeout = std::chrono::seconds{3};
 
@@ -197,7 +197,7 @@ node_state read_node(const pqxx::row& row) {
   result.http = as_text(row["http"]);
   result.alive = as_bool(row["alive"]);
   result.holds = as_bool(row["holds"]);
-  result.willing = as_bool(row["willing"]);
+  result.eligible = as_bool(row["willing"]);
   result.draining = as_bool(row["draining"]);
   result.lag_ms = as_int(row["lag_ms"]);
   result.silent_ms = as_int(row["silent_ms"]);
@@ -236,24 +236,25 @@ public:
       auto rows = session_->exec(join_sql, who.name, who.process, who.roles,
                                  who.version, who.http, lease.count(), first);
       auto result = as_int(rows[0][0]);
-      session_->exec(forget_nodes);
+      session_->exec(delete_old_nodes);
       tx.commit();
       return result;
     });
   }
 
-  caf::expected<beat_outcome>
-  beat(const node_news& news, std::chrono::milliseconds lease) override {
-    return guarded(*session_, [&]() -> caf::expected<beat_outcome> {
-      beat_outcome result;
+  caf::expected<heartbeat_outcome>
+  heartbeat(const heartbeat_report& report,
+            std::chrono::milliseconds lease) override {
+    return guarded(*session_, [&]() -> caf::expected<heartbeat_outcome> {
+      heartbeat_outcome result;
       for (const auto& row :
-           session_->exec(beat_sql, news.name, news.incarnation, lease.count(),
-                          news.willing, news.lag_ms)) {
+           session_->exec(heartbeat_sql, report.name, report.incarnation,
+                          lease.count(), report.eligible, report.lag_ms)) {
         auto node = read_node(row);
         if (as_bool(row["renewed"])) {
           result.kept = true;
           node.holds = true;
-          node.willing = news.willing;
+          node.eligible = report.eligible;
           node.silent_ms = 0;
         }
         result.nodes.push_back(std::move(node));
@@ -292,10 +293,10 @@ public:
     });
   }
 
-  caf::expected<std::vector<taken_branch>>
-  take(const std::string& name, int64_t incarnation,
-       const std::vector<std::string>& branch_ids) override {
-    using result_type = std::vector<taken_branch>;
+  caf::expected<std::vector<acquired_branch>>
+  acquire(const std::string& name, int64_t incarnation,
+          const std::vector<std::string>& branch_ids) override {
+    using result_type = std::vector<acquired_branch>;
     // Rows are inserted and locked in branch order.
     std::set<std::string> sorted{branch_ids.begin(), branch_ids.end()};
     return guarded(*session_, [&]() -> caf::expected<result_type> {
@@ -311,7 +312,7 @@ public:
       }
       result_type result;
       for (const auto& row :
-           session_->exec(take_free, free.str(), name, incarnation))
+           session_->exec(acquire_free, free.str(), name, incarnation))
         result.push_back(
           {as_text(row[0]), as_int(row[1]), unowned[as_text(row[0])]});
       tx.commit();

@@ -50,7 +50,7 @@ public:
     row.said.incarnation = ++incarnations_;
     row.said.roles = who.roles;
     row.said.alive = true;
-    row.said.willing = true;
+    row.said.eligible = true;
     row.said.draining = draining;
     row.process = who.process;
     row.renewed_at = now_();
@@ -58,13 +58,14 @@ public:
     return row.said.incarnation;
   }
 
-  storage::beat_outcome beat(const storage::node_news& news, ms lease) {
-    storage::beat_outcome result;
-    auto& own = nodes[news.name];
-    if (own.said.alive && own.said.incarnation == news.incarnation) {
+  storage::heartbeat_outcome
+  heartbeat(const storage::heartbeat_report& report, ms lease) {
+    storage::heartbeat_outcome result;
+    auto& own = nodes[report.name];
+    if (own.said.alive && own.said.incarnation == report.incarnation) {
       own.renewed_at = now_();
       own.expires_at = now_() + lease;
-      own.said.willing = news.willing;
+      own.said.eligible = report.eligible;
       result.kept = true;
     }
     result.nodes = list_nodes();
@@ -109,10 +110,10 @@ public:
     return true;
   }
 
-  std::vector<storage::taken_branch>
-  take(const std::string& name, int64_t incarnation,
-       const std::vector<std::string>& ids) {
-    std::vector<storage::taken_branch> result;
+  std::vector<storage::acquired_branch>
+  acquire(const std::string& name, int64_t incarnation,
+          const std::vector<std::string>& ids) {
+    std::vector<storage::acquired_branch> result;
     for (const auto& id : ids) {
       auto& x = owners[id];
       x.said.branch_id = id;
@@ -155,7 +156,7 @@ public:
 
   std::map<std::string, node_row> nodes;
   std::map<std::string, owner_row> owners;
-  /// How often a branch was taken.
+  /// How often a branch was acquired.
   size_t changes = 0;
 
 private:
@@ -173,7 +174,9 @@ public:
     bool down = false;
     /// Calls that are carried out and answered `errc::in_doubt`.
     int doubtful = 0;
-    size_t beats = 0;
+    size_t heartbeats = 0;
+    /// Of the last heartbeat.
+    int64_t lag_ms = 0;
   };
 
   model_ownership_store(ownership_tables_ptr tables, std::shared_ptr<mood> how)
@@ -188,12 +191,13 @@ public:
     return run<int64_t>([&] { return tables_->join(who, lease, first); });
   }
 
-  caf::expected<storage::beat_outcome>
-  beat(const storage::node_news& news,
-       std::chrono::milliseconds lease) override {
-    ++how_->beats;
-    return run<storage::beat_outcome>(
-      [&] { return tables_->beat(news, lease); });
+  caf::expected<storage::heartbeat_outcome>
+  heartbeat(const storage::heartbeat_report& report,
+            std::chrono::milliseconds lease) override {
+    ++how_->heartbeats;
+    how_->lag_ms = report.lag_ms;
+    return run<storage::heartbeat_outcome>(
+      [&] { return tables_->heartbeat(report, lease); });
   }
 
   caf::expected<std::vector<node_state>> nodes() override {
@@ -210,11 +214,11 @@ public:
     return run<bool>([&] { return tables_->declare_dead(name, incarnation); });
   }
 
-  caf::expected<std::vector<storage::taken_branch>>
-  take(const std::string& name, int64_t incarnation,
-       const std::vector<std::string>& branch_ids) override {
-    return run<std::vector<storage::taken_branch>>(
-      [&] { return tables_->take(name, incarnation, branch_ids); });
+  caf::expected<std::vector<storage::acquired_branch>>
+  acquire(const std::string& name, int64_t incarnation,
+          const std::vector<std::string>& branch_ids) override {
+    return run<std::vector<storage::acquired_branch>>(
+      [&] { return tables_->acquire(name, incarnation, branch_ids); });
   }
 
   caf::expected<void> release(

@@ -22,7 +22,7 @@ take_over(const std::string& analytics_dsn, const std::string& node,
   who.roles = "shards";
   auto incarnation = must(store->join(who, std::chrono::hours{1}, true));
   std::vector<ownership> result;
-  for (const auto& x : must(store->take(node, incarnation, branch_ids)))
+  for (const auto& x : must(store->acquire(node, incarnation, branch_ids)))
     result.push_back({x.branch_id, node, x.epoch});
   return result;
 }

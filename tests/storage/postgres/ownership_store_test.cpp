@@ -2,6 +2,7 @@
 
 #include "messages/core/error.hpp"
 #include "storage/postgres/stores.hpp"
+#include "tests/support/must.hpp"
 #include "tests/support/postgres_fixture.hpp"
 
 #include <pqxx/pqxx>
@@ -23,25 +24,11 @@
 
 using namespace tillstream;
 using namespace std::chrono_literals;
+using test::must;
 
 namespace {
 
 const std::vector<std::string> all{"branch-1", "branch-2", "branch-3"};
-
-template <class T>
-std::string why(const caf::expected<T>& x) {
-  return x ? std::string{} : describe(x.error());
-}
-
-template <class T>
-T must(caf::expected<T> x) {
-  BOOST_REQUIRE_MESSAGE(x, why(x));
-  return std::move(*x);
-}
-
-void must(caf::expected<void> x) {
-  BOOST_REQUIRE_MESSAGE(x, why(x));
-}
 
 struct fixture {
   storage::ownership_store_ptr open() {
@@ -66,8 +53,8 @@ struct fixture {
 
   /// Ends a lease without anybody noticing yet.
   void let_lapse(const std::string& name) {
-    pqxx::connection session{dsn};
-    pqxx::work work{session};
+    pqxx::connection db{dsn};
+    pqxx::work work{db};
     work.exec("UPDATE nodes SET expires_at = clock_timestamp() - interval "
               "'1 s' WHERE name = "
               + work.quote(name));
@@ -81,18 +68,19 @@ struct fixture {
     return result;
   }
 
-  std::vector<std::string> take(const std::string& name, int64_t incarnation,
-                                const std::vector<std::string>& ids) {
+  std::vector<std::string> acquire(const std::string& name, int64_t incarnation,
+                                   const std::vector<std::string>& ids) {
     std::vector<std::string> result;
-    for (const auto& x : must(store->take(name, incarnation, ids)))
+    for (const auto& x : must(store->acquire(name, incarnation, ids)))
       result.push_back(x.branch_id);
     std::sort(result.begin(), result.end());
     return result;
   }
 
-  storage::beat_outcome
-  beat(const std::string& name, int64_t incarnation, bool willing = true) {
-    return must(store->beat({name, incarnation, willing, 17}, 60s));
+  storage::heartbeat_outcome
+  heartbeat(const std::string& name, int64_t incarnation,
+            bool eligible = true) {
+    return must(store->heartbeat({name, incarnation, eligible, 17}, 60s));
   }
 
   std::string dsn = test::fresh_database("analytics");
@@ -115,7 +103,7 @@ public:
       nodes.erase(node);
   }
 
-  void let_go(const std::string& node, const std::string& id) {
+  void release(const std::string& node, const std::string& id) {
     std::lock_guard guard{mutex_};
     believers_[id].erase(node);
   }
@@ -142,8 +130,8 @@ private:
   std::vector<std::string> broken_;
 };
 
-/// A node of a race: beats, takes, gives away, buries others, is paused, and
-/// writes as an apply does.
+/// A node of a race: sends heartbeats, acquires, releases, declares others
+/// dead, is paused, and writes as an apply does.
 class racer {
 public:
   racer(const std::string& dsn, std::string name, unsigned seed,
@@ -151,7 +139,7 @@ public:
     : name_(std::move(name)),
       chance_(seed),
       all_(everybody),
-      session_(dsn) {
+      db_(dsn) {
     store_ = std::move(*storage::open_ownership_store(dsn));
   }
 
@@ -164,7 +152,7 @@ public:
     }
   }
 
-  size_t takeovers = 0;
+  size_t acquisitions = 0;
   size_t refused = 0;
   size_t deaths = 0;
   size_t errors = 0;
@@ -194,18 +182,18 @@ private:
         std::this_thread::sleep_for(std::chrono::milliseconds(chance_() % 300));
         break;
       case 1:
-        bury();
+        declare_others_dead();
         break;
       case 2:
-        give();
+        release_one();
         break;
       case 3:
       case 4:
-        take();
+        acquire();
         break;
       case 5:
       case 6:
-        beat();
+        heartbeat();
         break;
       default:
         write();
@@ -213,9 +201,9 @@ private:
     }
   }
 
-  void beat() {
+  void heartbeat() {
     auto sent = std::chrono::steady_clock::now();
-    auto x = store_->beat({name_, incarnation_, true, 0}, lease);
+    auto x = store_->heartbeat({name_, incarnation_, true, 0}, lease);
     if (!x)
       ++errors;
     else if (!x->kept)
@@ -224,7 +212,7 @@ private:
       all_.renew(name_, sent + lease);
   }
 
-  void bury() {
+  void declare_others_dead() {
     auto nodes = store_->nodes();
     if (!nodes)
       return;
@@ -237,22 +225,22 @@ private:
     return "branch-" + std::to_string(chance_() % 8);
   }
 
-  void take() {
-    auto x = store_->take(name_, incarnation_, {pick(), pick(), pick()});
+  void acquire() {
+    auto x = store_->acquire(name_, incarnation_, {pick(), pick(), pick()});
     if (!x) {
       ++errors;
       return;
     }
     for (const auto& branch : *x) {
-      ++takeovers;
+      ++acquisitions;
       epochs_[branch.branch_id] = branch.epoch;
       all_.claim(name_, branch.branch_id);
     }
   }
 
-  void give() {
+  void release_one() {
     auto id = pick();
-    all_.let_go(name_, id);
+    all_.release(name_, id);
     if (!store_->release(name_, incarnation_, {{id, ""}}))
       ++errors;
   }
@@ -263,7 +251,7 @@ private:
     auto mine = epochs_.find(id);
     if (mine == epochs_.end())
       return;
-    pqxx::work work{session_};
+    pqxx::work work{db_};
     auto rows
       = work.exec("SELECT epoch FROM shard_ownership WHERE branch_id = '" + id
                   + "' FOR SHARE");
@@ -280,7 +268,7 @@ private:
   std::string name_;
   std::mt19937 chance_;
   beliefs& all_;
-  pqxx::connection session_;
+  pqxx::connection db_;
   storage::ownership_store_ptr store_;
   int64_t incarnation_ = 0;
   std::map<std::string, int64_t> epochs_;
@@ -290,20 +278,20 @@ private:
 
 BOOST_FIXTURE_TEST_SUITE(ownership_store_suite, fixture)
 
-BOOST_AUTO_TEST_CASE(a_node_that_joined_is_seen_by_all_with_what_it_said) {
+BOOST_AUTO_TEST_CASE(a_node_that_joined_is_seen_by_all_with_what_it_reported) {
   auto first = join("a");
   auto second = join("b");
   BOOST_TEST(second > first);
-  auto seen = beat("a", first, false);
+  auto seen = heartbeat("a", first, false);
   BOOST_TEST(seen.kept);
   BOOST_REQUIRE(seen.nodes.size() == 2u);
   BOOST_TEST(seen.nodes[0].name == "a");
-  BOOST_TEST(!seen.nodes[0].willing);
+  BOOST_TEST(!seen.nodes[0].eligible);
   auto nodes = must(store->nodes());
   BOOST_REQUIRE(nodes.size() == 2u);
   BOOST_TEST(nodes[0].lag_ms == 17);
-  BOOST_TEST(!nodes[0].willing);
-  BOOST_TEST(nodes[1].willing);
+  BOOST_TEST(!nodes[0].eligible);
+  BOOST_TEST(nodes[1].eligible);
   BOOST_TEST(nodes[1].alive);
   BOOST_TEST(nodes[1].holds);
   BOOST_TEST(nodes[1].version == "1.2.3");
@@ -312,16 +300,16 @@ BOOST_AUTO_TEST_CASE(a_node_that_joined_is_seen_by_all_with_what_it_said) {
   BOOST_TEST(!nodes[1].has_role("shard"));
 }
 
-BOOST_AUTO_TEST_CASE(only_free_branches_are_taken_and_each_with_a_new_epoch) {
+BOOST_AUTO_TEST_CASE(only_free_branches_are_acquired_each_with_a_new_epoch) {
   auto a = join("a");
   auto b = join("b");
-  BOOST_TEST(take("a", a, {"branch-1", "branch-2"}).size() == 2u);
-  BOOST_TEST(take("b", b, all) == std::vector<std::string>{"branch-3"},
+  BOOST_TEST(acquire("a", a, {"branch-1", "branch-2"}).size() == 2u);
+  BOOST_TEST(acquire("b", b, all) == std::vector<std::string>{"branch-3"},
              boost::test_tools::per_element());
   must(store->release("a", a, {{"branch-2", "b"}}));
   BOOST_TEST(owners()["branch-2"].node == "");
   BOOST_TEST(owners()["branch-2"].next == "b");
-  auto taken = must(store->take("b", b, all));
+  auto taken = must(store->acquire("b", b, all));
   BOOST_REQUIRE(taken.size() == 1u);
   BOOST_TEST(taken[0].epoch == 2);
   BOOST_TEST(taken[0].unowned_ms >= 0);
@@ -329,10 +317,10 @@ BOOST_AUTO_TEST_CASE(only_free_branches_are_taken_and_each_with_a_new_epoch) {
   BOOST_TEST(owners()["branch-2"].next == "");
 }
 
-BOOST_AUTO_TEST_CASE(nobody_lets_go_of_what_it_does_not_own) {
+BOOST_AUTO_TEST_CASE(nobody_releases_what_it_does_not_own) {
   auto a = join("a");
   auto b = join("b");
-  take("a", a, all);
+  acquire("a", a, all);
   must(store->release("b", b, {{"branch-1", ""}}));
   must(store->release("a", a + 100, {{"branch-1", ""}}));
   BOOST_TEST(owners()["branch-1"].node == "a");
@@ -341,47 +329,47 @@ BOOST_AUTO_TEST_CASE(nobody_lets_go_of_what_it_does_not_own) {
 BOOST_AUTO_TEST_CASE(a_lease_that_ran_out_means_nothing_until_it_is_declared) {
   auto a = join("a");
   auto b = join("b");
-  take("a", a, all);
+  acquire("a", a, all);
   let_lapse("a");
-  BOOST_TEST(!beat("b", b).nodes[0].holds);
-  BOOST_TEST(take("b", b, all).empty());
+  BOOST_TEST(!heartbeat("b", b).nodes[0].holds);
+  BOOST_TEST(acquire("b", b, all).empty());
   // Nobody acted on it, so it is renewed as if nothing had happened.
-  BOOST_TEST(beat("a", a).kept);
+  BOOST_TEST(heartbeat("a", a).kept);
   BOOST_TEST(!must(store->declare_dead("a", a)));
   let_lapse("a");
   BOOST_TEST(must(store->declare_dead("a", a)));
-  BOOST_TEST(!beat("a", a).kept);
-  BOOST_TEST(take("b", b, all).size() == 3u);
+  BOOST_TEST(!heartbeat("a", a).kept);
+  BOOST_TEST(acquire("b", b, all).size() == 3u);
 }
 
 BOOST_AUTO_TEST_CASE(who_comes_back_owns_nothing_and_is_a_healthy_node) {
   auto a = join("a");
-  take("a", a, all);
+  acquire("a", a, all);
   let_lapse("a");
   BOOST_TEST(must(store->declare_dead("a", a)));
   auto again = join("a", 60s, false);
   BOOST_TEST(again > a);
-  BOOST_TEST(beat("a", again).kept);
+  BOOST_TEST(heartbeat("a", again).kept);
   // Its own branches of before are as free as anybody's.
-  BOOST_TEST(take("a", again, all).size() == 3u);
+  BOOST_TEST(acquire("a", again, all).size() == 3u);
   BOOST_TEST(owners()["branch-1"].epoch == 2);
 }
 
-BOOST_AUTO_TEST_CASE(the_dead_take_nothing) {
+BOOST_AUTO_TEST_CASE(the_dead_acquire_nothing) {
   auto a = join("a");
   let_lapse("a");
   must(store->declare_dead("a", a));
-  BOOST_TEST(take("a", a, all).empty());
-  BOOST_TEST(take("nobody", 1, all).empty());
+  BOOST_TEST(acquire("a", a, all).empty());
+  BOOST_TEST(acquire("nobody", 1, all).empty());
 }
 
 BOOST_AUTO_TEST_CASE(a_second_process_of_the_same_name_ends_the_first) {
   auto old = must(store->join(identity("a", 1), 60s, true));
   auto fresh = must(store->join(identity("a", 2), 60s, true));
-  BOOST_TEST(!beat("a", old).kept);
+  BOOST_TEST(!heartbeat("a", old).kept);
   auto refused = store->join(identity("a", 1), 60s, false);
   BOOST_TEST((refused.error() == errc::not_owner));
-  BOOST_TEST(beat("a", fresh).kept);
+  BOOST_TEST(heartbeat("a", fresh).kept);
   // One that died leaves its name to the other.
   let_lapse("a");
   BOOST_TEST(static_cast<bool>(store->join(identity("a", 1), 60s, false)));
@@ -390,35 +378,36 @@ BOOST_AUTO_TEST_CASE(a_second_process_of_the_same_name_ends_the_first) {
 BOOST_AUTO_TEST_CASE(leaving_frees_all_branches_at_once) {
   auto a = join("a");
   auto b = join("b");
-  take("a", a, all);
+  acquire("a", a, all);
   must(store->leave("a", a));
-  BOOST_TEST(!beat("a", a).kept);
-  BOOST_TEST(take("b", b, all).size() == 3u);
+  BOOST_TEST(!heartbeat("a", a).kept);
+  BOOST_TEST(acquire("b", b, all).size() == 3u);
 }
 
 BOOST_AUTO_TEST_CASE(every_change_of_hands_changes_the_digest) {
   auto a = join("a");
-  std::vector<ownership_digest> seen{beat("a", a).digest};
-  auto look = [&] {
-    auto next = beat("a", a).digest;
+  std::vector<ownership_digest> seen{heartbeat("a", a).digest};
+  auto check = [&] {
+    auto next = heartbeat("a", a).digest;
     BOOST_TEST((std::find(seen.begin(), seen.end(), next) == seen.end()));
     seen.push_back(next);
   };
-  take("a", a, {"branch-1"});
-  look();
-  take("a", a, {"branch-2"});
-  look();
+  acquire("a", a, {"branch-1"});
+  check();
+  acquire("a", a, {"branch-2"});
+  check();
   must(store->release("a", a, {{"branch-1", ""}}));
-  look();
-  take("a", a, {"branch-1"});
-  look();
-  BOOST_TEST((beat("a", a).digest == seen.back()));
+  check();
+  acquire("a", a, {"branch-1"});
+  check();
+  BOOST_TEST((heartbeat("a", a).digest == seen.back()));
 }
 
-BOOST_AUTO_TEST_CASE(draining_is_told_and_survives_a_pause_but_not_a_start) {
+BOOST_AUTO_TEST_CASE(
+  draining_is_reported_and_survives_a_pause_but_not_a_start) {
   auto a = join("a");
   must(store->set_draining("a", true));
-  BOOST_TEST(beat("a", a).nodes[0].draining);
+  BOOST_TEST(heartbeat("a", a).nodes[0].draining);
   join("a", 60s, false);
   BOOST_TEST(must(store->nodes())[0].draining);
   join("a", 60s, true);
@@ -426,27 +415,27 @@ BOOST_AUTO_TEST_CASE(draining_is_told_and_survives_a_pause_but_not_a_start) {
   BOOST_TEST((store->set_draining("x", true).error() == errc::not_found));
 }
 
-BOOST_AUTO_TEST_CASE(taking_leaves_out_what_an_apply_has_locked) {
+BOOST_AUTO_TEST_CASE(acquiring_leaves_out_what_an_apply_has_locked) {
   auto a = join("a");
   auto b = join("b");
-  take("a", a, all);
+  acquire("a", a, all);
   must(store->leave("a", a));
-  pqxx::connection session{dsn};
-  pqxx::work apply{session};
+  pqxx::connection db{dsn};
+  pqxx::work apply{db};
   apply.exec("SELECT 1 FROM shard_ownership WHERE branch_id = 'branch-2' "
              "FOR SHARE");
-  BOOST_TEST(take("b", b, all).size() == 2u);
+  BOOST_TEST(acquire("b", b, all).size() == 2u);
   apply.commit();
-  BOOST_TEST(take("b", b, all).size() == 1u);
+  BOOST_TEST(acquire("b", b, all).size() == 1u);
 }
 
-BOOST_AUTO_TEST_CASE(three_thousand_branches_are_taken_in_one_call) {
+BOOST_AUTO_TEST_CASE(three_thousand_branches_are_acquired_in_one_call) {
   std::vector<std::string> ids;
   for (int i = 0; i < 3000; ++i)
     ids.push_back(fmt::format("b-{:05}", i));
   auto a = join("a");
-  BOOST_TEST(take("a", a, ids).size() == 3000u);
-  BOOST_TEST(beat("a", a).digest.owned == 3000);
+  BOOST_TEST(acquire("a", a, ids).size() == 3000u);
+  BOOST_TEST(heartbeat("a", a).digest.owned == 3000);
   BOOST_TEST(must(store->owners()).size() == 3000u);
 }
 
@@ -457,9 +446,9 @@ BOOST_AUTO_TEST_CASE(three_thousand_branches_are_taken_in_one_call) {
 BOOST_AUTO_TEST_CASE(races_from_seeds_leave_no_branch_to_two) {
   auto first = std::random_device{}();
   BOOST_TEST_MESSAGE("first seed " << first);
-  pqxx::connection session{dsn};
+  pqxx::connection db{dsn};
   {
-    pqxx::work work{session};
+    pqxx::work work{db};
     work.exec(
       "CREATE TABLE writes (no bigserial, branch_id text, epoch bigint, "
       "node text)");
@@ -476,24 +465,25 @@ BOOST_AUTO_TEST_CASE(races_from_seeds_leave_no_branch_to_two) {
     threads.emplace_back([&x, until] { x->run(until); });
   for (auto& x : threads)
     x.join();
-  size_t takeovers = 0;
+  size_t acquisitions = 0;
   size_t refused = 0;
   size_t deaths = 0;
   for (const auto& x : racers) {
-    takeovers += x->takeovers;
+    acquisitions += x->acquisitions;
     refused += x->refused;
     deaths += x->deaths;
     BOOST_TEST(x->errors == 0u);
   }
-  BOOST_TEST_MESSAGE(takeovers << " takeovers, " << refused
-                               << " writes refused, " << deaths << " deaths");
+  BOOST_TEST_MESSAGE(acquisitions << " acquisitions, " << refused
+                                  << " writes refused, " << deaths
+                                  << " deaths");
   // Else it was no race.
-  BOOST_TEST(takeovers > 20u);
+  BOOST_TEST(acquisitions > 20u);
   BOOST_TEST(refused > 0u);
   BOOST_TEST(deaths > 0u);
   for (const auto& x : all_beliefs.broken())
     BOOST_TEST(x == "", "seed " << first << ": two leases for " << x);
-  pqxx::work work{session};
+  pqxx::work work{db};
   BOOST_TEST(work.exec("SELECT count(*) FROM writes")[0][0].as<int>() > 50);
   auto shared = work.exec("SELECT branch_id, epoch FROM writes GROUP BY 1, 2 "
                           "HAVING count(DISTINCT node) > 1");
