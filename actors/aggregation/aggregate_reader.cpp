@@ -21,8 +21,8 @@ namespace {
 using self_pointer
   = aggregate_reader_actor::stateful_pointer<aggregate_reader_state>;
 
-constexpr std::string_view log_lost = "reader-session-lost";
-constexpr std::string_view log_replica_lost = "replica-session-lost";
+constexpr std::string_view log_lost = "aggregate_reader.session_lost";
+constexpr std::string_view log_replica_lost = "aggregate_reader.replica_session_lost";
 
 histogram& latency() {
   static auto& instance = metrics().get_histogram(

@@ -44,8 +44,8 @@ struct aggregate_reader_state {
 
 /// Reads the analytics tables for the shards and QUERY.
 ///
-/// - Replica: pieces of history are read there, if it stands exactly where the
-///   shard's memory does; else, and for everything else, the primary is asked.
+/// - Replica: slices of history are read there, if it stands exactly at the
+///   shard's snapshot; else, and for everything else, the primary is asked.
 /// - Thread: `caf::detached`, because the store blocks. Several stand behind
 ///   one supervisor, which takes them in turn.
 /// - Limits: none of its own. Each shard asks one thing at a time, at most

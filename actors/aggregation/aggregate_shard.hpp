@@ -22,6 +22,7 @@
 #include <caf/typed_event_based_actor.hpp>
 #include <caf/typed_response_promise.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -55,6 +56,10 @@ struct aggregate_shard_options {
 
   /// The database's clock.
   std::function<timestamp()> now = nullptr;
+
+  /// Where SHARD MANAGER reads how far we are behind, milliseconds. May be
+  /// null.
+  std::shared_ptr<std::atomic<int64_t>> lag_ms = nullptr;
 
   /// Messages fetched and not yet applied.
   size_t fetch_max = limits::branch_fetch_max;

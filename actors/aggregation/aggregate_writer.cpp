@@ -19,15 +19,15 @@ namespace tillstream {
 namespace {
 
 using self_pointer
-  = aggregate_writer_actor::stateful_pointer<aggregate_writer_state>;
+  = aggregate_writer_impl::stateful_pointer<aggregate_writer_state>;
 using pending_apply = aggregate_writer_state::pending_apply;
 using pending_list = std::vector<pending_apply>;
 
-constexpr std::string_view log_open = "apply-session-open";
-constexpr std::string_view log_closed = "apply-session-not-open";
-constexpr std::string_view log_lost = "apply-session-lost";
-constexpr std::string_view log_doubt = "apply-commit-in-doubt";
-constexpr std::string_view log_refused = "apply-refused";
+constexpr std::string_view log_open = "aggregate_writer.session_open";
+constexpr std::string_view log_closed = "aggregate_writer.session_not_open";
+constexpr std::string_view log_lost = "aggregate_writer.session_lost";
+constexpr std::string_view log_doubt = "aggregate_writer.commit_in_doubt";
+constexpr std::string_view log_refused = "aggregate_writer.apply_refused";
 
 struct apply_metrics {
   histogram& events = metrics().get_histogram(
@@ -79,11 +79,11 @@ void answer(pending_apply& x, const caf::error& err) {
   x.promise.deliver(err);
 }
 
-/// Takes from `fresh` what goes into the next commit: at most one request a
+/// Takes from `queued` what goes into the next commit: at most one request a
 /// branch, in order of arrival.
 pending_list next_batch(aggregate_writer_state& state) {
   pending_list result;
-  std::deque<pending_apply> rest;
+  std::deque<pending_apply> left;
   std::set<std::string> branches;
   size_t events = 0;
   auto fits = [&](const pending_apply& x) {
@@ -92,18 +92,18 @@ pending_list next_batch(aggregate_writer_state& state) {
     return !x.alone && !result.front().alone
            && events + x.what->events.size() <= state.options.batch_max;
   };
-  for (auto& x : state.fresh) {
+  for (auto& x : state.queued) {
     if (fits(x) && branches.insert(x.what->branch_id).second) {
       events += x.what->events.size();
       result.push_back(std::move(x));
     } else {
       // Later requests of the branch stay behind this one.
       branches.insert(x.what->branch_id);
-      rest.push_back(std::move(x));
+      left.push_back(std::move(x));
     }
   }
-  state.fresh = std::move(rest);
-  state.fresh_events -= events;
+  state.queued = std::move(left);
+  state.queued_events -= events;
   return result;
 }
 
@@ -119,9 +119,9 @@ void lose_session(self_pointer self, const caf::error& err) {
   for (auto& x : std::exchange(state.batch, {}))
     answer(x, err);
   auto sure = caf::make_error(errc::unavailable, "the session is opened anew");
-  for (auto& x : std::exchange(state.fresh, {}))
+  for (auto& x : std::exchange(state.queued, {}))
     answer(x, sure);
-  state.fresh_events = 0;
+  state.queued_events = 0;
   self->scheduled_send(self, state.store.retry_at(), atom::reopen_v);
 }
 
@@ -155,8 +155,8 @@ void refuse(self_pointer self, const caf::error& err) {
   }
   for (auto i = batch.rbegin(); i != batch.rend(); ++i) {
     i->alone = true;
-    state.fresh_events += i->what->events.size();
-    state.fresh.push_front(std::move(*i));
+    state.queued_events += i->what->events.size();
+    state.queued.push_front(std::move(*i));
   }
 }
 
@@ -188,12 +188,12 @@ void flush_soon(self_pointer self) {
 
 /// Has what came first flushed: at once if it is much, else when it has waited
 /// for more.
-void batch_window(self_pointer self) {
+void flush_in_time(self_pointer self) {
   auto& state = self->state;
   if (state.options.batch_window == caf::timespan{0}
-      || state.fresh_events >= state.options.batch_window_max)
+      || state.queued_events >= state.options.batch_window_max)
     flush_soon(self);
-  else if (!std::exchange(state.gathering, true))
+  else if (!std::exchange(state.window_open, true))
     self->delayed_send(self, state.options.batch_window, atom::flush_v);
 }
 
@@ -201,11 +201,11 @@ void flush(self_pointer self) {
   auto& state = self->state;
   // Of two that are on their way the second finds nothing, or little.
   state.flush_sent = false;
-  state.gathering = false;
-  if (state.fresh.empty() || !state.store.is_open())
+  state.window_open = false;
+  if (state.queued.empty() || !state.store.is_open())
     return;
   commit(self, next_batch(state));
-  if (!state.fresh.empty())
+  if (!state.queued.empty())
     flush_soon(self);
 }
 
@@ -215,9 +215,12 @@ void reopen(self_pointer self) {
     return;
   if (store.open(self->clock().now())) {
     log::info(log_open);
+    self->state.away = false;
     return;
   }
-  log::warning(log_closed, {{"error", describe(store.error())}});
+  // Once: whoever waits sees the readiness, and the end is logged above.
+  if (!std::exchange(self->state.away, true))
+    log::warning(log_closed, {{"error", describe(store.error())}});
   self->scheduled_send(self, store.retry_at(), atom::reopen_v);
 }
 
@@ -228,10 +231,10 @@ apply(self_pointer self, const apply_request_ptr& what) {
   if (!state.store.is_open())
     return caf::make_error(errc::unavailable, "no database session");
   auto promise = self->make_response_promise<apply_outcome_ptr>();
-  state.fresh.push_back({what, promise});
-  state.fresh_events += what->events.size();
+  state.queued.push_back({what, promise});
+  state.queued_events += what->events.size();
   stats().depth.add(1);
-  batch_window(self);
+  flush_in_time(self);
   return promise;
 }
 
@@ -248,11 +251,11 @@ aggregate_writer_state::~aggregate_writer_state() {
   for (auto& x : batch)
     if (x.promise.pending())
       answer(x, unsure);
-  for (auto& x : fresh)
+  for (auto& x : queued)
     answer(x, sure);
 }
 
-aggregate_writer_actor::behavior_type
+aggregate_writer_impl::behavior_type
 aggregate_writer(self_pointer self, aggregate_writer_options options) {
   assert(options.open_store && options.batch_max > 0);
   install_handlers(self);

@@ -26,9 +26,9 @@ struct aggregate_writer_options {
     = nullptr;
 
   /// How long the first request waits for those of other branches, while
-  /// together they have fewer than `batch_window_max` events. Shards that
-  /// batch_window send at the same moments, so a millisecond brings them into
-  /// one commit.
+  /// together they have fewer than `batch_window_max` events. Shards whose
+  /// batch windows end at the same moments send together, so a millisecond
+  /// brings them into one commit.
   caf::timespan batch_window{0};
   size_t batch_window_max = 250;
 
@@ -39,7 +39,14 @@ struct aggregate_writer_options {
   uint64_t seed = random_seed();
 };
 
-/// State of an AGGREGATE WRITER. A request is in exactly one of `fresh` and
+/// With what an AGGREGATE WRITER says to itself.
+using aggregate_writer_impl = aggregate_writer_actor::extend<
+  // Commits everything collected since the last commit.
+  caf::reacts_to<atom::flush>,
+  // Tries to open a session again.
+  caf::reacts_to<atom::reopen>>;
+
+/// State of an AGGREGATE WRITER. A request is in exactly one of `queued` and
 /// `batch` until it is answered.
 struct aggregate_writer_state {
   struct pending_apply {
@@ -60,14 +67,16 @@ struct aggregate_writer_state {
   aggregate_writer_options options;
 
   session<storage::aggregate_store> store;
+  /// It could not be opened, and that was logged.
+  bool away = false;
 
   /// Collected since the last commit.
-  std::deque<pending_apply> fresh;
+  std::deque<pending_apply> queued;
   /// Events of all of them.
-  size_t fresh_events = 0;
+  size_t queued_events = 0;
   /// A `flush` is on its way, at once or later.
   bool flush_sent = false;
-  bool gathering = false;
+  bool window_open = false;
 
   /// In the store's hands: it may be durable.
   std::vector<pending_apply> batch;
@@ -75,15 +84,15 @@ struct aggregate_writer_state {
 
 /// Applies the batches of many branches in one transaction.
 ///
-/// While one commit blocks, requests batch_window in the mailbox. The first
+/// While one commit blocks, requests wait in the mailbox. The first
 /// request after a commit sends `flush` to the writer itself, which queues
 /// behind all of them; the batch is therefore whatever arrived meanwhile. When
 /// that is little, the `flush` comes after `batch_window`.
 ///
-///          apply              flush                 answer
-///   shard ───────> fresh ──────────────> batch ────────────> shard
-///                    │  one a branch, up to `batch_max` events
-///                    └─ the rest: another flush
+///          apply               flush                 answer
+///   shard ───────> queued ──────────────> batch ────────────> shard
+///                     │  one a branch, up to `batch_max` events
+///                     └─ what is left: another flush
 ///
 /// - Promise: an outcome is answered only for what is durable. After
 ///   `errc::in_doubt` the shards load their state again.
@@ -96,8 +105,8 @@ struct aggregate_writer_state {
 ///   again request by request, so that one branch's trouble stays its own.
 /// @param self The actor handle.
 /// @param options Moved into the state.
-aggregate_writer_actor::behavior_type aggregate_writer(
-  aggregate_writer_actor::stateful_pointer<aggregate_writer_state> self,
+aggregate_writer_impl::behavior_type aggregate_writer(
+  aggregate_writer_impl::stateful_pointer<aggregate_writer_state> self,
   aggregate_writer_options options);
 
 } // namespace tillstream

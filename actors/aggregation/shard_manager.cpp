@@ -28,16 +28,19 @@ using time_point = shard_manager_state::time_point;
 
 using namespace std::chrono_literals;
 
-constexpr std::string_view log_no_clock = "branch-without-clock";
-constexpr std::string_view log_foreign = "branch-not-owned";
-constexpr std::string_view log_gave_up = "shard-gave-up";
+constexpr std::string_view log_no_clock = "shard_manager.branch_without_clock";
+constexpr std::string_view log_not_owned = "shard_manager.branch_not_owned";
+constexpr std::string_view log_gave_up = "shard_manager.gave_up";
 
 /// A shard tells that it has loaded by answering its first query.
 constexpr auto start_answer_max = limits::shard_load_max + 10s;
 
-/// Of a busy branch: half of what a sale may take to be seen goes into
-/// gathering, and a third of the pipeline's work is saved.
+/// Of a busy branch: half of what a sale may take to be seen goes into the
+/// batch window, and a third of the pipeline's work is saved.
 constexpr auto apply_batch_window = 12ms;
+
+/// A node's lag is part of each of its heartbeats.
+constexpr auto load_interval = 1s;
 
 /// Generations of a shard's deliveries are numbered within its start.
 constexpr int generation_bits = 32;
@@ -45,7 +48,7 @@ constexpr int generation_bits = 32;
 struct supervisor_metrics {
   counter& restarts = metrics().get_counter("tillstream_shard_restarts_total",
                                             "Shards that were started again.");
-  counter& foreign = metrics().get_counter(
+  counter& not_owned = metrics().get_counter(
     "tillstream_shard_not_owner_total",
     "Shards that ended because another node took their branch.");
   gauge& up = metrics().get_gauge("tillstream_shards_up",
@@ -91,7 +94,7 @@ void wake_at(self_pointer self, time_point when) {
 }
 
 /// Does whatever can be done now.
-void go_on(self_pointer self);
+void step(self_pointer self);
 
 // -- ownership ----------------------------------------------------------------
 
@@ -110,7 +113,7 @@ void end_shard(self_pointer self, entry& branch) {
   if (branch.at == phase::ending)
     return;
   if (!branch.shard) {
-    branch.at = branch.owned ? phase::waiting : phase::foreign;
+    branch.at = branch.owned ? phase::waiting : phase::not_owned;
     return;
   }
   branch.at = phase::ending;
@@ -133,12 +136,12 @@ void disown(self_pointer self, entry& branch) {
   end_shard(self, branch);
 }
 
-/// Follows what OWNERSHIP says.
+/// Follows what OWNERSHIP announces.
 void set_owned(self_pointer self, int64_t incarnation,
                const std::vector<ownership>& xs) {
   auto& state = self->state;
   state.incarnation = incarnation;
-  state.told = true;
+  state.announced = true;
   std::set<std::string_view> ids;
   for (const auto& x : xs) {
     ids.insert(x.branch_id);
@@ -148,39 +151,40 @@ void set_owned(self_pointer self, int64_t incarnation,
     if (!ids.contains(id))
       disown(self, x);
   show_counts(state);
-  go_on(self);
+  step(self);
 }
 
 /// Answers those who wait for shards that are gone now.
-void answer_lots(shard_manager_state& state, const std::string& gone) {
-  auto is_done = [&](auto& lot) {
-    lot.branches.erase(gone);
-    if (!lot.branches.empty())
+void answer_close_requests(shard_manager_state& state,
+                           const std::string& gone) {
+  auto is_done = [&](auto& request) {
+    request.branches.erase(gone);
+    if (!request.branches.empty())
       return false;
-    lot.promise.deliver(true);
+    request.promise.deliver(true);
     return true;
   };
-  std::erase_if(state.lots, is_done);
+  std::erase_if(state.close_requests, is_done);
 }
 
 caf::result<bool>
 close_branches(self_pointer self, const std::vector<std::string>& ids) {
   auto& state = self->state;
-  shard_manager_state::closing_lot lot;
+  shard_manager_state::close_request request;
   for (const auto& id : ids) {
     auto* branch = find(state, id);
     if (branch == nullptr)
       continue;
     disown(self, *branch);
     if (branch->shard)
-      lot.branches.insert(id);
+      request.branches.insert(id);
   }
   show_counts(state);
-  if (lot.branches.empty())
+  if (request.branches.empty())
     return true;
   auto promise = self->make_response_promise<bool>();
-  lot.promise = promise;
-  state.lots.push_back(std::move(lot));
+  request.promise = promise;
+  state.close_requests.push_back(std::move(request));
   return promise;
 }
 
@@ -208,6 +212,7 @@ options_of(const shard_manager_state& state, const std::string& branch_id,
   result.purchases = options.purchases;
   result.relay = options.relay;
   result.limiter = options.gate;
+  result.lag_ms = branch.lag_ms;
   result.now = [view = options.view] { return view->now(); };
   result.batch_window = apply_batch_window;
   result.fetch_max = credit_of(state);
@@ -236,7 +241,7 @@ void start_ended(self_pointer self, const std::string& branch_id,
       await_start(self, branch_id, false);
   }
   show_counts(state);
-  go_on(self);
+  step(self);
 }
 
 void await_start(self_pointer self, const std::string& branch_id,
@@ -290,7 +295,7 @@ void start_waiting(self_pointer self) {
   }
 }
 
-void go_on(self_pointer self) {
+void step(self_pointer self) {
   if (!self->state.closing)
     start_waiting(self);
 }
@@ -349,11 +354,11 @@ caf::result<bool> drain(self_pointer self) {
 /// The tables name another owner, or another epoch. What we are to do about it
 /// comes from OWNERSHIP.
 void lose_ownership(const std::string& branch_id, entry& branch) {
-  stats().foreign.add();
-  log::warning(log_foreign, {{"branch", branch_id}});
+  stats().not_owned.add();
+  log::warning(log_not_owned, {{"branch", branch_id}});
   branch.refused = branch.epoch;
   branch.owned = false;
-  branch.at = phase::foreign;
+  branch.at = phase::not_owned;
 }
 
 void restart_later(self_pointer self, const std::string& branch_id,
@@ -378,20 +383,21 @@ void shard_ended(self_pointer self, const std::string& branch_id,
   auto& state = self->state;
   auto& branch = state.branches.find(branch_id)->second;
   branch.shard = nullptr;
+  *branch.lag_ms = 0;
   self->send(state.consumer, atom::close_v, branch_id);
-  answer_lots(state, branch_id);
+  answer_close_requests(state, branch_id);
   if (state.closing) {
     end_if_alone(self);
     return;
   }
   if (branch.at == phase::ending)
-    branch.at = branch.owned ? phase::waiting : phase::foreign;
+    branch.at = branch.owned ? phase::waiting : phase::not_owned;
   else if (reason == errc::not_owner)
     lose_ownership(branch_id, branch);
   else
     restart_later(self, branch_id, branch, std::move(reason));
   show_counts(state);
-  go_on(self);
+  step(self);
 }
 
 void on_down(self_pointer self, caf::down_msg& msg) {
@@ -519,7 +525,7 @@ caf::result<bool> wait_for(self_pointer self, const std::string& branch_id,
   return self->delegate(*shard, atom::after_v, event_id);
 }
 
-readiness tell(const shard_manager_state& state) {
+readiness readiness_of(const shard_manager_state& state) {
   auto is_up
     = [](const auto& x) { return x.second.owned && x.second.at == phase::up; };
   auto up = static_cast<size_t>(
@@ -527,18 +533,20 @@ readiness tell(const shard_manager_state& state) {
   auto all = count_owned(state);
   if (state.closing)
     return {state.name, false, "shutting down"};
-  if (!state.told)
+  if (!state.announced)
     return {state.name, false, "not among the nodes yet"};
   if (up < all)
     return {state.name, false, fmt::format("{} of {} shards are up", up, all)};
   return {state.name, true, ""};
 }
 
-caf::result<readiness> tell_broker(self_pointer self) {
+void publish_load(self_pointer self) {
   auto& state = self->state;
-  if (!state.consumer)
-    return caf::make_error(errc::shutting_down, "shards");
-  return self->delegate(state.consumer, atom::ready_v);
+  shard_load load;
+  for (const auto& [id, x] : state.branches)
+    load.lag_ms = std::max(load.lag_ms, x.lag_ms->load());
+  state.options.load->set(std::make_shared<const shard_load>(load));
+  self->delayed_send(self, load_interval, atom::flush_v);
 }
 
 } // namespace
@@ -546,12 +554,12 @@ caf::result<readiness> tell_broker(self_pointer self) {
 shard_manager_state::~shard_manager_state() {
   for (auto& x : draining)
     x.deliver(caf::make_error(errc::shutting_down, "shards ended"));
-  for (auto& x : lots)
+  for (auto& x : close_requests)
     x.promise.deliver(caf::make_error(errc::shutting_down, "shards ended"));
 }
 
 shard_manager_impl::behavior_type
-shards(self_pointer self, shard_manager_options options) {
+shard_manager(self_pointer self, shard_manager_options options) {
   assert(options.view && options.start_consumer && options.start_shard);
   install_handlers(self);
   auto& state = self->state;
@@ -562,6 +570,8 @@ shards(self_pointer self, shard_manager_options options) {
   state.consumer
     = state.options.start_consumer(caf::actor_cast<shard_manager_actor>(self));
   self->monitor(state.consumer);
+  if (state.options.load)
+    publish_load(self);
   return {
     [self](atom::deliver, const deliveries_ptr& xs) { deliver(self, xs); },
     [self](atom::committed, const commit_notices_ptr& xs) {
@@ -587,13 +597,13 @@ shards(self_pointer self, shard_manager_options options) {
     [self](atom::close, const strings_ptr& ids) {
       return close_branches(self, *ids);
     },
-    [self](atom::state) { return tell_broker(self); },
-    [self](atom::ready) { return tell(self->state); },
+    [self](atom::ready) { return readiness_of(self->state); },
     [self](atom::drain) { return drain(self); },
     [self](atom::tick) {
       self->state.wake.reset();
-      go_on(self);
+      step(self);
     },
+    [self](atom::flush) { publish_load(self); },
     [self](atom::tick, uint64_t number) { self->state.queries.expire(number); },
   };
 }

@@ -7,8 +7,10 @@
 #include "actors/cluster/lease.hpp"
 #include "actors/directory/view.hpp"
 #include "actors/runtime/backoff.hpp"
+#include "actors/runtime/snapshot_holder.hpp"
 #include "actors/runtime/supervisor.hpp"
 #include "messages/core/limits.hpp"
+#include "messages/model/shard_load.hpp"
 #include "messages/protocol/aggregation.hpp"
 #include "messages/protocol/intake.hpp"
 #include "messages/protocol/outbox.hpp"
@@ -20,10 +22,12 @@
 #include <caf/typed_event_based_actor.hpp>
 #include <caf/typed_response_promise.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -34,7 +38,10 @@ namespace tillstream {
 /// Tuning and surroundings of SHARD MANAGER.
 struct shard_manager_options {
   /// Queries are answered only while it holds. Null: for ever.
-  node_lease_ptr lease = nullptr;
+  lease_ptr lease = nullptr;
+
+  /// Where it publishes its load. May be null.
+  snapshot_holder_ptr<shard_load> load = nullptr;
 
   /// Where the branches' clocks and the database's are.
   directory_view_ptr view = nullptr;
@@ -66,7 +73,7 @@ struct shard_manager_options {
   /// Seeds the backoff's jitter.
   uint64_t seed = random_seed();
 
-  /// What all shards share when something must be mended.
+  /// What all shards share when something must be repaired.
   repair_limiter_ptr gate = std::make_shared<repair_limiter>();
 };
 
@@ -74,6 +81,8 @@ struct shard_manager_options {
 using shard_manager_impl = shard_manager_actor::extend<
   // Restarts shards whose backoff is over.
   caf::reacts_to<atom::tick>,
+  // Publishes the load, every second.
+  caf::reacts_to<atom::flush>,
   // The time of this query of many branches is over.
   caf::reacts_to<atom::tick, uint64_t>>;
 
@@ -83,20 +92,20 @@ struct shard_manager_state {
 
   /// What we know of a branch.
   ///
-  ///            owned            slot free        loaded
-  ///   foreign ──────> waiting ──────────> starting ──────> up
-  ///      ^               ^ backoff over       │             │
-  ///      │               └────────────────────┴─────────────┤ ended
-  ///      │ gone, not owned                                  │ not ours any
-  ///      more,
-  ///    ending <─────────────────────────────────────────────┘ or another epoch
-  ///      │ gone, owned
-  ///      └─────────────> waiting
-  enum class phase : uint8_t { foreign, waiting, starting, up, ending };
+  ///               owned            slot free           loaded
+  ///   not_owned ─────────> waiting ──────────> starting ─────> up
+  ///    ^     ^               ^ ^                   │           │
+  ///    │     │ not the owner │ │ ended, backoff    │           │
+  ///    │     └───────────────┼─┴───────────────────┴───────────┤
+  ///    │                     │                                 │ not ours any
+  ///    │ gone, not owned     │ gone, owned                     │ more, or
+  ///    │                     │ again                           │ another epoch
+  ///    └───────────────── ending <─────────────────────────────┘
+  enum class phase : uint8_t { not_owned, waiting, starting, up, ending };
 
   struct entry {
-    phase at = phase::foreign;
-    /// What OWNERSHIP said last.
+    phase at = phase::not_owned;
+    /// What OWNERSHIP announced last.
     bool owned = false;
     int64_t epoch = 0;
     /// An epoch that the tables refused; OWNERSHIP may not know yet.
@@ -107,6 +116,9 @@ struct shard_manager_state {
     /// How often it was started.
     uint64_t starts = 0;
     std::optional<detail::restart_policy> policy;
+    /// How far the shard is behind, milliseconds; it writes that itself.
+    std::shared_ptr<std::atomic<int64_t>> lag_ms
+      = std::make_shared<std::atomic<int64_t>>(0);
   };
 
   shard_manager_state() = default;
@@ -127,15 +139,15 @@ struct shard_manager_state {
 
   /// Of whose branches we know.
   int64_t incarnation = 0;
-  /// OWNERSHIP has told which branches are ours.
-  bool told = false;
+  /// OWNERSHIP has announced which branches are ours.
+  bool announced = false;
 
   /// Somebody waits until the shards of these branches are gone.
-  struct closing_lot {
+  struct close_request {
     std::set<std::string, std::less<>> branches;
     caf::typed_response_promise<bool> promise;
   };
-  std::vector<closing_lot> lots;
+  std::vector<close_request> close_requests;
 
   /// Queries of many branches that wait for their shards.
   pending_queries queries;
@@ -152,12 +164,11 @@ struct shard_manager_state {
   std::vector<caf::typed_response_promise<bool>> draining;
 };
 
-/// The supervisor of a node's AGGREGATE SHARD MANAGER, and their stable
-/// address.
+/// The supervisor of a node's AGGREGATE SHARDS, and their stable address.
 ///
 /// Starts a shard for each branch that OWNERSHIP says is ours, a few at a time,
 /// ends those of branches that are not, splits deliveries and notices by
-/// branch, and passes queries on.
+/// branch, and answers queries of many branches with one message.
 ///
 /// - Thread: cooperative; no handler blocks.
 /// - Limits: `starts_max` shards load at once. The credit of all shards
@@ -165,14 +176,14 @@ struct shard_manager_state {
 /// - Failure: a shard that ends is started again after a backoff; until then
 ///   its queries are answered `errc::unavailable`, notices and deliveries of
 ///   it are dropped (it reads them from the outbox and the stream). A shard
-///   whose epoch is stale waits for what OWNERSHIP says next. More than
+///   whose epoch is stale waits for what OWNERSHIP announces next. More than
 ///   `restarts.restarts_max` restarts of one branch in a window end us.
 /// - Shutdown: an exit message, or `drain`, ends shards and consumer; each
 ///   shard finishes the apply that it has in flight.
 /// @param self The actor handle.
 /// @param options Moved into the state.
 shard_manager_impl::behavior_type
-shards(shard_manager_impl::stateful_pointer<shard_manager_state> self,
-       shard_manager_options options);
+shard_manager(shard_manager_impl::stateful_pointer<shard_manager_state> self,
+              shard_manager_options options);
 
 } // namespace tillstream

@@ -7,7 +7,6 @@
 #include "messages/core/log.hpp"
 #include "messages/core/metrics.hpp"
 
-#include <caf/actor_cast.hpp>
 #include <caf/send.hpp>
 #include <caf/stateful_actor.hpp>
 
@@ -22,12 +21,12 @@ namespace tillstream {
 namespace {
 
 using self_pointer
-  = stream_consumer_actor::stateful_pointer<stream_consumer_state>;
+  = stream_consumer_impl::stateful_pointer<stream_consumer_state>;
 
-constexpr std::string_view log_connected = "stream-connected";
-constexpr std::string_view log_not_connected = "stream-not-connected";
-constexpr std::string_view log_lost = "stream-connection-lost";
-constexpr std::string_view log_open_failed = "stream-open-failed";
+constexpr std::string_view log_connected = "stream_consumer.connected";
+constexpr std::string_view log_not_connected = "stream_consumer.not_connected";
+constexpr std::string_view log_lost = "stream_consumer.connection_lost";
+constexpr std::string_view log_open_failed = "stream_consumer.open_failed";
 
 struct consumer_metrics {
   counter& delivered = metrics().get_counter(
@@ -45,44 +44,61 @@ consumer_metrics& stats() {
   return instance;
 }
 
-void forward(self_pointer self, deliveries_ptr xs) {
-  self->send(self->state.options.shards, atom::deliver_v, std::move(xs));
+/// Whether the broker is there now.
+readiness readiness_of(const stream_consumer_state& state) {
+  const auto& source = state.source;
+  if (!source.is_open())
+    return {state.name, false, describe(source.error())};
+  auto connected = source->connected();
+  return {state.name, connected, connected ? "" : "not connected"};
 }
 
-/// Tells SHARD MANAGER that a branch's deliveries ended. Without a branch: all
-/// did.
-void tell_lost(self_pointer self, const std::string& branch_id,
-               uint64_t generation, const std::string& why) {
+void publish_broker(self_pointer self) {
+  auto& state = self->state;
+  if (!state.options.broker)
+    return;
+  auto now = readiness_of(state);
+  state.options.broker->set(std::make_shared<const broker_state>(
+    broker_state{now.ready, std::move(now.reason), self->clock().now()}));
+}
+
+/// Reports to SHARD MANAGER that a branch's deliveries ended. Without a branch:
+/// all did.
+void report_lost(self_pointer self, const std::string& branch_id,
+                 uint64_t generation, const std::string& why) {
   delivery x;
   x.branch_id = branch_id;
   x.generation = generation;
   x.lost = why;
-  forward(self, std::make_shared<const std::vector<delivery>>(1, std::move(x)));
+  self->send(self->state.options.shards, atom::deliver_v,
+             std::make_shared<const std::vector<delivery>>(1, std::move(x)));
 }
 
 void lose_connection(self_pointer self, const caf::error& why) {
   auto& state = self->state;
   log::warning(log_lost, {{"error", describe(why)}});
+  state.away = true;
   state.source.drop(self->clock().now(), why);
-  state.stream.reset();
+  state.last_reading.reset();
   state.open.clear();
-  tell_lost(self, {}, 0, "the connection was lost");
+  publish_broker(self);
+  report_lost(self, {}, 0, "the connection was lost");
 }
 
 /// Deals with a failed call: it ends the branch's deliveries, or all.
 void call_failed(self_pointer self, const std::string& branch_id,
                  const caf::error& why) {
   auto& state = self->state;
-  log::warning(log_open_failed,
-               {{"branch", branch_id}, {"error", describe(why)}});
   if (!state.source->connected()) {
     lose_connection(self, why);
     return;
   }
+  log::warning(log_open_failed,
+               {{"branch", branch_id}, {"error", describe(why)}});
   auto i = state.open.find(branch_id);
   if (i == state.open.end())
     return;
-  tell_lost(self, branch_id, i->second, describe(why));
+  report_lost(self, branch_id, i->second, describe(why));
   state.open.erase(i);
 }
 
@@ -96,12 +112,14 @@ void check_connection(self_pointer self) {
     if (state.source.open(now)) {
       stats().connects.add();
       log::info(log_connected);
-      tell_lost(self, {}, 0, "a new connection");
-    } else {
+      state.away = false;
+      report_lost(self, {}, 0, "a new connection");
+    } else if (!std::exchange(state.away, true)) {
       log::warning(log_not_connected,
                    {{"error", describe(state.source.error())}});
     }
   }
+  publish_broker(self);
   auto next = now + state.options.check_interval;
   if (!state.source.is_open())
     next = std::min(next, state.source.retry_at());
@@ -112,7 +130,7 @@ void open(self_pointer self, const std::string& branch_id, uint64_t first_seq,
           uint64_t generation) {
   auto& state = self->state;
   if (!state.source.is_open()) {
-    tell_lost(self, branch_id, generation, "not connected");
+    report_lost(self, branch_id, generation, "not connected");
     return;
   }
   state.open[branch_id] = generation;
@@ -128,6 +146,7 @@ void close(self_pointer self, const std::string& branch_id) {
 }
 
 void fetch(self_pointer self, const std::string& branch_id, uint64_t count) {
+  fault_point("stream-consumer.fetch");
   auto& state = self->state;
   // Its shard was told that the branch is not open.
   if (!state.source.is_open() || state.open.count(branch_id) == 0)
@@ -137,18 +156,28 @@ void fetch(self_pointer self, const std::string& branch_id, uint64_t count) {
     call_failed(self, branch_id, result.error());
 }
 
+/// The readings of all shards of a second are one. It never looks shorter than
+/// what was delivered.
 caf::result<stream_state> read_state(self_pointer self) {
   auto& state = self->state;
+  auto& progress = *state.progress;
   auto now = self->clock().now();
-  if (state.stream && now - state.read_at < limits::stream_state_age_max)
-    return *state.stream;
+  auto losses = progress.losses.load();
+  if (const auto& last = state.last_reading;
+      last && now - last->at < limits::stream_state_age_max
+      && last->losses == losses) {
+    auto result = last->stream;
+    result.last_seq = std::max(result.last_seq, progress.last_seq.load());
+    return result;
+  }
   if (!state.source.is_open())
     return caf::make_error(errc::unavailable, "not connected");
+  // What is delivered from here on counts.
+  progress.last_seq = 0;
   auto result = state.source->state();
   if (!result)
     return result.error();
-  state.stream = *result;
-  state.read_at = now;
+  state.last_reading = {*result, now, losses};
   return *result;
 }
 
@@ -163,55 +192,51 @@ read_last_seq(self_pointer self, const std::string& branch_id) {
   return *result;
 }
 
-void deliver(self_pointer self, const deliveries_ptr& xs) {
-  fault_point("stream-consumer.deliver");
-  auto& state = self->state;
-  for (const auto& x : *xs) {
-    stats().delivered.add(x.messages.size());
-    // What we knew of the stream may be over.
-    if (!x.lost.empty())
-      state.stream.reset();
-    for (const auto& message : x.messages) {
-      stats().redelivered.add(message.delivery > 1 ? 1 : 0);
-      if (state.stream)
-        state.stream->last_seq
-          = std::max(state.stream->last_seq, message.stream_seq);
-    }
-  }
-  forward(self, xs);
+void raise(std::atomic<uint64_t>& what, uint64_t to) {
+  auto now = what.load();
+  while (now < to && !what.compare_exchange_weak(now, to))
+    ; // nop
 }
 
-readiness tell(const stream_consumer_state& state) {
-  auto& source = state.source;
-  if (!source.is_open())
-    return {state.name, false, describe(source.error())};
-  auto connected = source->connected();
-  return {state.name, connected, connected ? "" : "not connected"};
+/// Runs on threads of the client library.
+void count(delivery_progress& progress, const std::vector<delivery>& xs) {
+  for (const auto& x : xs) {
+    stats().delivered.add(x.messages.size());
+    // What was known of the stream may be over.
+    if (!x.lost.empty()) {
+      progress.last_seq = 0;
+      ++progress.losses;
+    }
+    for (const auto& message : x.messages) {
+      stats().redelivered.add(message.delivery > 1 ? 1 : 0);
+      raise(progress.last_seq, message.stream_seq);
+    }
+  }
 }
 
 /// Runs on threads of the client library.
 storage::event_source::delivery_handler
-make_callback(stream_consumer_actor consumer) {
-  return [consumer](std::vector<delivery> xs) {
+make_callback(const stream_consumer_state& state) {
+  return [shards = state.options.shards,
+          progress = state.progress](std::vector<delivery> xs) {
+    count(*progress, xs);
     caf::anon_send(
-      consumer, atom::deliver_v,
+      shards, atom::deliver_v,
       std::make_shared<const std::vector<delivery>>(std::move(xs)));
   };
 }
 
 } // namespace
 
-stream_consumer_actor::behavior_type
+stream_consumer_impl::behavior_type
 stream_consumer(self_pointer self, stream_consumer_options options) {
   assert(options.connect && options.shards);
   install_handlers(self);
   auto& state = self->state;
   state.options = std::move(options);
-  state.source = {[self] {
-                    return self->state.options.connect(make_callback(
-                      caf::actor_cast<stream_consumer_actor>(self)));
-                  },
-                  state.options.seed};
+  state.source = {
+    [self] { return self->state.options.connect(make_callback(self->state)); },
+    state.options.seed};
   check_connection(self);
   return {
     [self](atom::open, const std::string& branch_id, uint64_t first_seq,
@@ -232,8 +257,6 @@ stream_consumer(self_pointer self, stream_consumer_options options) {
     [self](atom::state, const std::string& branch_id) {
       return read_last_seq(self, branch_id);
     },
-    [self](atom::ready) { return tell(self->state); },
-    [self](atom::deliver, const deliveries_ptr& xs) { deliver(self, xs); },
     [self](atom::reopen) { check_connection(self); },
   };
 }

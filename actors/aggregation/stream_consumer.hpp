@@ -2,6 +2,8 @@
 
 #include "actors/runtime/backoff.hpp"
 #include "actors/runtime/reconnecting.hpp"
+#include "actors/runtime/snapshot_holder.hpp"
+#include "messages/model/broker_state.hpp"
 #include "messages/protocol/aggregation.hpp"
 #include "storage/ports/event_stream.hpp"
 
@@ -11,10 +13,12 @@
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -31,12 +35,28 @@ struct stream_consumer_options {
   /// Who gets the deliveries.
   delivery_sink_actor shards = {};
 
-  /// How often it looks whether the connection still is there.
+  /// Where it publishes whether the broker is there. May be null.
+  snapshot_holder_ptr<broker_state> broker = nullptr;
+
+  /// How often it checks whether the connection still is there.
   caf::timespan check_interval = std::chrono::seconds{1};
 
   /// Seeds the backoff's jitter.
   uint64_t seed = random_seed();
 };
+
+/// What arrived by a connection; written by the client library's threads.
+struct delivery_progress {
+  /// Raised whenever deliveries may be missing.
+  std::atomic<uint64_t> losses{0};
+  /// The highest message since the stream was read last.
+  std::atomic<uint64_t> last_seq{0};
+};
+
+/// With what a STREAM CONSUMER says to itself.
+using stream_consumer_impl = stream_consumer_actor::extend<
+  // Checks the connection, and connects again.
+  caf::reacts_to<atom::reopen>>;
 
 /// State of a STREAM CONSUMER.
 struct stream_consumer_state {
@@ -51,26 +71,43 @@ struct stream_consumer_state {
   /// Generation of each branch that is open.
   std::map<std::string, uint64_t> open;
 
-  /// The stream as last read. Its end follows the deliveries, so that it never
-  /// looks shorter than what was delivered.
-  std::optional<stream_state> stream;
-  caf::actor_clock::time_point read_at;
+  std::shared_ptr<delivery_progress> progress
+    = std::make_shared<delivery_progress>();
+
+  /// The stream as last read; of no use after a loss.
+  struct reading {
+    stream_state stream;
+    caf::actor_clock::time_point at;
+    uint64_t losses = 0;
+  };
+  std::optional<reading> last_reading;
+
+  /// The broker is away, and that was logged.
+  bool away = false;
 };
 
-/// Pulls the branches' events from the broker and hands them to SHARD MANAGER.
+/// Controls the branches' deliveries: opens, closes, gives credit and
+/// acknowledges. The messages themselves go from the client library's threads
+/// straight to SHARD MANAGER.
+///
+///                     open, close, fetch, ack
+///   shards ─────────────────────────────────> STREAM CONSUMER ──> event source
+///     ^                                              │ lost            │
+///     └── SHARD MANAGER <────────────────────────────┴──── deliveries ─┘
 ///
 /// - Promise: whatever may have cut a branch's deliveries short is told to
 ///   SHARD MANAGER as `lost`, so that the shard opens again at its cursor: a
 ///   new connection, an `open` or `fetch` that failed, a start of this actor.
+///   Whether the broker is there is published at each check.
 /// - Thread: `caf::detached`, because the client library blocks. Its callback
-///   sends `deliver` to the actor and does nothing else.
+///   counts the messages and sends them on.
 /// - Limits: a branch has at most what its shard fetched; one entry a branch.
 /// - Failure: a connection that is gone is thrown away and made again with
 ///   backoff and jitter. `state` is answered with an error meanwhile.
 /// @param self The actor handle.
 /// @param options Moved into the state.
-stream_consumer_actor::behavior_type stream_consumer(
-  stream_consumer_actor::stateful_pointer<stream_consumer_state> self,
+stream_consumer_impl::behavior_type stream_consumer(
+  stream_consumer_impl::stateful_pointer<stream_consumer_state> self,
   stream_consumer_options options);
 
 } // namespace tillstream

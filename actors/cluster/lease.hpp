@@ -29,14 +29,14 @@ struct boot_clock {
   }
 };
 
-/// The node's lease by its own clock. OWNERSHIP renews it, SHARD MANAGER looks
-/// at it; any thread. It ends before the one in the database does: it counts
+/// The node's lease by its own clock. OWNERSHIP renews it, SHARD MANAGER reads
+/// it; any thread. It ends before the one in the database does: it counts
 /// from before the renewal was sent.
-class node_lease {
+class lease {
 public:
   using time_point = boot_clock::time_point;
 
-  explicit node_lease(std::function<time_point()> now = boot_clock::now)
+  explicit lease(std::function<time_point()> now = boot_clock::now)
     : now_(std::move(now)) {
     // nop
   }
@@ -52,8 +52,8 @@ public:
     until_ = until;
   }
 
-  /// Whether this incarnation holds. False for one that was never told: what
-  /// is known about the branches of another one is void.
+  /// Whether this incarnation holds. False for one that was never announced:
+  /// what is known about the branches of another one is void.
   bool holds(int64_t incarnation) const {
     auto now = now_();
     std::lock_guard guard{mutex_};
@@ -73,6 +73,6 @@ private:
   time_point until_;
 };
 
-using node_lease_ptr = std::shared_ptr<node_lease>;
+using lease_ptr = std::shared_ptr<lease>;
 
 } // namespace tillstream

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "actors/runtime/published.hpp"
+#include "actors/runtime/snapshot_holder.hpp"
 
 #include <functional>
 #include <map>
@@ -33,7 +33,7 @@ public:
   }
 
 private:
-  published<ownership_table> current_;
+  snapshot_holder<ownership_table> current_;
 };
 
 using ownership_view_ptr = std::shared_ptr<ownership_view>;

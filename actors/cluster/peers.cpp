@@ -18,43 +18,42 @@ namespace tillstream {
 
 namespace {
 
-using self_pointer = peers_actor::stateful_pointer<peers_state>;
+using self_pointer = peers_impl::stateful_pointer<peers_state>;
 using answering_ptr = peers_state::answering_ptr;
 using time_point = peers_state::time_point;
 
 using namespace std::chrono_literals;
 
-constexpr std::string_view log_connected = "peers-connected";
-constexpr std::string_view log_not_connected = "peers-not-connected";
-constexpr std::string_view log_refused = "peer-message-refused";
-constexpr std::string_view log_late = "peer-late";
-constexpr std::string_view log_not_answered = "peer-answer-not-sent";
+constexpr std::string_view log_connected = "peers.connected";
+constexpr std::string_view log_not_connected = "peers.not_connected";
+constexpr std::string_view log_refused = "peers.message_refused";
+constexpr std::string_view log_late = "peers.answer_late";
+constexpr std::string_view log_not_answered = "peers.answer_not_sent";
 
 /// Above the shard's own limit, so that it is the shard who answers.
 constexpr auto after_answer_max = limits::after_wait_max + 250ms;
 
 struct peer_metrics {
-  counter& asked
-    = metrics().get_counter("tillstream_peer_questions_total",
-                            "Questions that other nodes were asked.");
+  counter& asked = metrics().get_counter(
+    "tillstream_peer_queries_total", "Queries that other nodes were asked.");
   counter& failed = metrics().get_counter(
-    "tillstream_peer_questions_failed_total",
-    "Questions that another node did not answer whole and in time.");
+    "tillstream_peer_queries_failed_total",
+    "Queries that another node did not answer whole and in time.");
   counter& answered
     = metrics().get_counter("tillstream_peer_answers_total",
-                            "Questions of other nodes that were answered.");
+                            "Queries of other nodes that were answered.");
   counter& refused = metrics().get_counter(
     "tillstream_peer_messages_refused_total",
     "Messages of other nodes that were broken or of another version.");
   counter& notices_sent
-    = metrics().get_counter("tillstream_peer_notes_sent_total",
-                            "Commits that the other nodes were told of.");
+    = metrics().get_counter("tillstream_peer_notices_sent_total",
+                            "Commits that were announced to the other nodes.");
   counter& notices_lost = metrics().get_counter(
-    "tillstream_peer_notes_not_sent_total",
-    "Commits that they were not told of, for want of a connection.");
+    "tillstream_peer_notices_not_sent_total",
+    "Commits that were not announced, for want of a connection.");
   counter& notices_taken
-    = metrics().get_counter("tillstream_peer_notes_received_total",
-                            "Commits that other nodes told of.");
+    = metrics().get_counter("tillstream_peer_notices_received_total",
+                            "Commits that other nodes announced.");
 };
 
 peer_metrics& stats() {
@@ -87,7 +86,7 @@ caf::result<peer_answer_ptr>
 ask(self_pointer self, const std::string& node, const peer_query& what) {
   auto& state = self->state;
   if (state.waiting.size() >= state.options.queries_max)
-    return caf::make_error(errc::overloaded, "questions to other nodes");
+    return caf::make_error(errc::overloaded, "queries to other nodes");
   if (auto i = state.suspects.find(node);
       i != state.suspects.end() && now_of(self) < i->second)
     return caf::make_error(errc::timeout, node + " was late a moment ago");
@@ -224,11 +223,11 @@ void answer_after(self_pointer self, const answering_ptr& x) {
 }
 
 void take_query(self_pointer self, const peer_message& msg) {
-  fault_point("peers.question");
+  fault_point("peers.query");
   auto& state = self->state;
   auto x = std::make_shared<peers_state::answering>();
   if (auto wrong = read_peer_query(msg.payload, x->query); !wrong.empty()) {
-    refuse_message("question", wrong);
+    refuse_message("query", wrong);
     refuse(self, msg.reply_to, errc::invalid);
     return;
   }
@@ -251,8 +250,7 @@ void take_query(self_pointer self, const peer_message& msg) {
     answer_after(self, x);
 }
 
-// -- notices
-// --------------------------------------------------------------------
+// -- notices ------------------------------------------------------------------
 
 void tell_all(self_pointer self, const std::vector<commit_notice>& notices) {
   auto& state = self->state;
@@ -268,7 +266,7 @@ void take_notices(self_pointer self, const peer_message& msg) {
   auto& state = self->state;
   peer_notices x;
   if (auto wrong = read_peer_notices(msg.payload, x); !wrong.empty()) {
-    refuse_message("note", wrong);
+    refuse_message("notice", wrong);
     return;
   }
   if (x.node == state.options.node || !state.options.shards)
@@ -307,10 +305,13 @@ void check_link(self_pointer self) {
   auto& link = self->state.link;
   if (link.is_open())
     return;
-  if (link.open(now_of(self)))
+  auto& away = self->state.away;
+  if (link.open(now_of(self))) {
+    away = false;
     log::info(log_connected, {{"node", self->state.options.node}});
-  else
+  } else if (!std::exchange(away, true)) {
     log::warning(log_not_connected, {{"error", describe(link.error())}});
+  }
 }
 
 void tick(self_pointer self) {
@@ -324,7 +325,7 @@ void tick(self_pointer self) {
   }
 }
 
-readiness tell(const peers_state& state) {
+readiness readiness_of(const peers_state& state) {
   if (!state.link.is_open())
     return {state.name, false, describe(state.link.error())};
   auto connected = state.link->connected();
@@ -332,7 +333,7 @@ readiness tell(const peers_state& state) {
 }
 
 /// Runs on a thread of the link.
-storage::peer_link::message_handler make_callback(peers_actor whom) {
+storage::peer_link::message_handler make_callback(peers_impl whom) {
   return [whom](std::vector<peer_message> xs) {
     caf::anon_send(
       whom, atom::deliver_v,
@@ -347,14 +348,14 @@ peers_state::~peers_state() {
     x.promise.deliver(caf::make_error(errc::unavailable, "peers ended"));
 }
 
-peers_actor::behavior_type peers(self_pointer self, peers_options options) {
+peers_impl::behavior_type peers(self_pointer self, peers_options options) {
   assert(options.connect && !options.node.empty());
   install_handlers(self);
   auto& state = self->state;
   state.options = std::move(options);
   state.link = {[self] {
                   return self->state.options.connect(
-                    make_callback(caf::actor_cast<peers_actor>(self)));
+                    make_callback(caf::actor_cast<peers_impl>(self)));
                 },
                 state.options.seed};
   state.next_tick = now_of(self);
@@ -366,7 +367,7 @@ peers_actor::behavior_type peers(self_pointer self, peers_options options) {
     [self](atom::committed, const commit_notices_ptr& xs) {
       tell_all(self, *xs);
     },
-    [self](atom::ready) { return tell(self->state); },
+    [self](atom::ready) { return readiness_of(self->state); },
     [self](atom::deliver, const peer_messages_ptr& xs) {
       for (const auto& x : *xs)
         take(self, x);

@@ -44,12 +44,19 @@ struct peers_options {
   /// How long a node that did not answer in time is left alone.
   caf::timespan suspect_max = limits::peer_suspect_max;
 
-  /// How often it looks after connection and time-outs.
+  /// How often it checks connection and time-outs.
   caf::timespan check_interval = std::chrono::seconds{1};
 
   /// Seeds the backoff's jitter.
   uint64_t seed = random_seed();
 };
+
+/// With what PEERS says to itself.
+using peers_impl = peers_actor::extend<
+  // Messages of other nodes arrived.
+  caf::reacts_to<atom::deliver, peer_messages_ptr>,
+  // Time-outs; connects again.
+  caf::reacts_to<atom::tick>>;
 
 /// State of PEERS.
 struct peers_state {
@@ -68,7 +75,7 @@ struct peers_state {
     std::string reply_to;
     peer_query query;
     peer_answer answer;
-    /// Branches that have not answered.
+    /// `after`: branches that have not answered.
     size_t missing = 0;
     bool done = false;
   };
@@ -95,6 +102,9 @@ struct peers_state {
 
   time_point next_tick;
 
+  /// There is no connection, and that was logged.
+  bool away = false;
+
   /// Last, so that it is destroyed first: its handler ends before the rest of
   /// the state does.
   session<storage::peer_link> link;
@@ -105,22 +115,22 @@ struct peers_state {
 ///
 ///   QUERY ── ask ──> PEERS ── query ──> PEERS of the owner ──> SHARD MANAGER
 ///                      ^                        │
-///                      └── answer, in chunks ───┘
+///                      └── answer, in parts ────┘
 ///
 /// - Promise: whoever asks is answered by the deadline of the query, with
 ///   what the other node said whole, or with an error: never with a part.
-/// - Notices: one message a round of the OUTBOX RELAY. One that is
-///   lost is found in the outbox: the OUTBOX RELAY looks there, and after a
-///   lost connection the shards compare with it.
+/// - Notices: one message a commit of a TRANSACTION WRITER, sent when it is
+///   committed. One that is lost is found in the outbox: OUTBOX RELAY polls it,
+///   and after a lost connection the shards compare their backlog with it.
 /// - Thread: `caf::detached`, because the client library blocks.
-/// - Limits: `queries_max` each way; beyond it `errc::overloaded`. Chunks and
+/// - Limits: `queries_max` each way; beyond it `errc::overloaded`. Parts and
 ///   rows of an answer as in limits.hpp.
 /// - Failure: without a connection `errc::unavailable`. A node that is too late
 ///   is not asked again for `suspect_max`. Broken messages are counted and
 ///   dropped.
 /// @param self The actor handle.
 /// @param options Moved into the state.
-peers_actor::behavior_type
-peers(peers_actor::stateful_pointer<peers_state> self, peers_options options);
+peers_impl::behavior_type
+peers(peers_impl::stateful_pointer<peers_state> self, peers_options options);
 
 } // namespace tillstream

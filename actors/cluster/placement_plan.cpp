@@ -47,7 +47,7 @@ names_if(const std::vector<node_state>& nodes, Predicate holds) {
 
 std::vector<std::string> candidates(const std::vector<node_state>& nodes) {
   auto result = names_if(
-    nodes, [](const node_state& x) { return x.willing && !x.draining; });
+    nodes, [](const node_state& x) { return x.eligible && !x.draining; });
   if (result.empty())
     result = names_if(nodes, [](const node_state& x) { return !x.draining; });
   if (result.empty())
@@ -63,32 +63,32 @@ bool is_owned(const branch_owner& x, const std::vector<node_state>& nodes) {
 ownership_plan plan_ownership(const ownership_facts& facts) {
   auto names = candidates(facts.nodes);
   auto me = index_of(names, facts.node);
-  std::vector<branch_seat> seats;
+  std::vector<branch_slot> slots;
   std::vector<const branch_owner*> owners;
   for (const auto& id : facts.branches) {
     const auto* x = find_owner(facts.owners, id);
     auto owned = x != nullptr && is_owned(*x, facts.nodes);
-    // What was let go of for somebody counts as his already.
+    // What was released for a node counts as its own already.
     auto holder = x == nullptr      ? no_node
                   : owned           ? index_of(names, x->node)
                   : x->node.empty() ? index_of(names, x->next)
                                     : no_node;
-    seats.push_back({id, holder});
+    slots.push_back({id, holder});
     owners.push_back(owned ? x : nullptr);
   }
-  auto homes = place(names, seats);
+  auto placement = place(names, slots);
   ownership_plan result;
-  for (size_t i = 0; i < homes.size(); ++i) {
+  for (size_t i = 0; i < placement.size(); ++i) {
     auto mine = owners[i] != nullptr && owners[i]->node == facts.node
                 && owners[i]->incarnation == facts.incarnation;
-    if (homes[i] == no_node)
+    if (placement[i] == no_node)
       continue;
-    if (homes[i] == me && owners[i] == nullptr)
-      result.take.push_back(facts.branches[i]);
-    else if (homes[i] == me && !mine)
+    if (placement[i] == me && owners[i] == nullptr)
+      result.acquire.push_back(facts.branches[i]);
+    else if (placement[i] == me && !mine)
       result.expecting = true;
-    else if (homes[i] != me && mine)
-      result.give.emplace_back(facts.branches[i], names[homes[i]]);
+    else if (placement[i] != me && mine)
+      result.release.emplace_back(facts.branches[i], names[placement[i]]);
   }
   return result;
 }

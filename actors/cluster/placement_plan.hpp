@@ -27,16 +27,16 @@ struct ownership_facts {
 
 struct ownership_plan {
   /// Free, and to be ours.
-  std::vector<std::string> take;
+  std::vector<std::string> acquire;
   /// Ours, and to be somebody else's: branch and node.
-  std::vector<std::pair<std::string, std::string>> give;
+  std::vector<std::pair<std::string, std::string>> release;
   /// Others have branches that are to be ours.
   bool expecting = false;
 };
 
 /// Nodes that can own branches, in order: those that live, have the role and
-/// want to. If nobody wants to (the broker is away for all), those that live
-/// and were not asked to give theirs away; else whoever lives.
+/// are eligible. If nobody is (the broker is away for all), those that live and
+/// were not asked to release theirs; else whoever lives.
 std::vector<std::string> candidates(const std::vector<node_state>& nodes);
 
 ownership_plan plan_ownership(const ownership_facts& facts);

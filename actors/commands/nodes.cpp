@@ -68,7 +68,7 @@ const char* state_of(const node_state& x) {
     return "silent";
   if (x.draining)
     return "draining";
-  return x.willing ? "up" : "unwilling";
+  return x.eligible ? "up" : "unwilling";
 }
 
 void print_table(const cluster_state& x) {

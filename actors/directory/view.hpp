@@ -1,7 +1,7 @@
 #pragma once
 
 #include "actors/directory/page_session.hpp"
-#include "actors/runtime/published.hpp"
+#include "actors/runtime/snapshot_holder.hpp"
 #include "messages/model/chain.hpp"
 #include "storage/ports/directory_store.hpp"
 
@@ -110,7 +110,7 @@ public:
   }
 
 private:
-  published<directory> current_;
+  snapshot_holder<directory> current_;
   std::atomic<int64_t> offset_ms_{0};
 };
 

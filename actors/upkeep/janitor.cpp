@@ -16,8 +16,8 @@ namespace {
 
 using self_pointer = janitor_actor::stateful_pointer<janitor_state>;
 
-constexpr std::string_view log_change = "partition-changed";
-constexpr std::string_view log_failure = "partitions-not-maintained";
+constexpr std::string_view log_change = "janitor.partition_changed";
+constexpr std::string_view log_failure = "janitor.round_failed";
 
 /// @returns whether it worked.
 bool maintain(const janitor_options& options, const std::string& schema) {

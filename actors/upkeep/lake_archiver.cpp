@@ -17,17 +17,17 @@ namespace tillstream {
 
 namespace {
 
-using self_pointer = lake_archiver_actor::stateful_pointer<lake_archiver_state>;
+using self_pointer = lake_archiver_impl::stateful_pointer<lake_archiver_state>;
 
-constexpr std::string_view log_failure = "lake-round-failed";
-constexpr std::string_view log_missing = "lake-events-missing";
+constexpr std::string_view log_failure = "lake_archiver.round_failed";
+constexpr std::string_view log_missing = "lake_archiver.events_missing";
 
 struct lake_metrics {
-  counter& archived = metrics().get_counter("tillstream_lake_events_total",
-                                            "Events written to the lake.");
+  counter& written = metrics().get_counter("tillstream_lake_events_total",
+                                           "Events written to the lake.");
   counter& missing = metrics().get_counter(
     "tillstream_lake_missing_total",
-    "Applied events that were gone before they could be archived.");
+    "Applied events that were gone before they could be written.");
 };
 
 lake_metrics& stats() {
@@ -74,7 +74,8 @@ load(lake_archiver_state& state, const lake_segment& segment) {
 }
 
 /// Writes one segment and ticks it off.
-caf::error archive(lake_archiver_state& state, const lake_segment& segment) {
+caf::error
+write_segment(lake_archiver_state& state, const lake_segment& segment) {
   auto days = load(state, segment);
   if (!days)
     return days.error();
@@ -90,7 +91,7 @@ caf::error archive(lake_archiver_state& state, const lake_segment& segment) {
   fault_point("lake-archiver.finish");
   if (auto done = state.plan->finish(segment); !done)
     return done.error();
-  stats().archived.add(static_cast<uint64_t>(written));
+  stats().written.add(static_cast<uint64_t>(written));
   report_missing(segment, segment.to_no - segment.from_no + 1 - written);
   return {};
 }
@@ -110,7 +111,7 @@ caf::expected<bool> do_round(self_pointer self) {
   if (!segments)
     return segments.error();
   for (auto& segment : *segments)
-    if (auto err = archive(state, segment))
+    if (auto err = write_segment(state, segment))
       return err;
   return segments->size() == options.segments_max;
 }
@@ -150,7 +151,7 @@ readiness tell(const lake_archiver_state& state) {
 
 } // namespace
 
-lake_archiver_actor::behavior_type
+lake_archiver_impl::behavior_type
 lake_archiver(self_pointer self, lake_archiver_options options) {
   assert(options.open_plan && options.open_outbox && options.write);
   install_handlers(self);

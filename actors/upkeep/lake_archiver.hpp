@@ -53,6 +53,11 @@ struct lake_archiver_options {
   uint64_t seed = random_seed();
 };
 
+/// With what the LAKE ARCHIVER says to itself.
+using lake_archiver_impl = lake_archiver_actor::extend<
+  // Writes what is due.
+  caf::reacts_to<atom::tick>>;
+
 /// State of the LAKE ARCHIVER.
 struct lake_archiver_state {
   lake_archiver_state() = default;
@@ -72,7 +77,7 @@ struct lake_archiver_state {
   caf::error trouble;
 };
 
-/// Writes applied events to the append-only archive.
+/// Writes applied events to the lake: append-only files.
 ///
 ///   plan ──> entries ──> payloads ──> one file a business day ──> finish
 ///
@@ -84,11 +89,11 @@ struct lake_archiver_state {
 /// - Limits: one segment in memory (`rows_max` events).
 /// - Failure: errors are logged and the round is repeated with backoff; sales
 ///   and figures do not depend on it. Events whose outbox row is gone already
-///   are counted and logged: they can't be archived any more.
+///   are counted and logged: the lake can't have them any more.
 /// @param self The actor handle.
 /// @param options Moved into the state.
-lake_archiver_actor::behavior_type
-lake_archiver(lake_archiver_actor::stateful_pointer<lake_archiver_state> self,
+lake_archiver_impl::behavior_type
+lake_archiver(lake_archiver_impl::stateful_pointer<lake_archiver_state> self,
               lake_archiver_options options);
 
 } // namespace tillstream

@@ -76,16 +76,6 @@ void metrics_registry::drop_gauge(std::string_view name,
   }
 }
 
-int64_t metrics_registry::largest(std::string_view name) const {
-  std::lock_guard guard{mutex_};
-  int64_t result = 0;
-  auto i = families_.find(name);
-  if (i != families_.end())
-    for (const auto& [labels, x] : i->second.gauges)
-      result = std::max(result, x->value());
-  return result;
-}
-
 namespace {
 
 std::string braces(const std::string& labels) {

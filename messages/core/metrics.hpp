@@ -89,9 +89,6 @@ public:
   /// gauge takes its memory: nobody may set it any more.
   void drop_gauge(std::string_view name, std::string_view labels);
 
-  /// The largest of a gauge's values over its labels; 0 if there is none.
-  int64_t largest(std::string_view name) const;
-
   /// Renders everything, ordered by name.
   std::string render() const;
 

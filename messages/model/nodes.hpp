@@ -25,13 +25,14 @@ struct node_state {
   bool alive = false;
   /// Its lease holds, by the database's clock.
   bool holds = false;
-  /// It wants branches. False while it ends, or can't reach the broker.
-  bool willing = false;
-  /// An operator asked that it gives its branches away.
+  /// It may own branches. False while it ends, or can't reach the broker. The
+  /// column is `willing`.
+  bool eligible = false;
+  /// An operator asked that it releases its branches.
   bool draining = false;
   /// How far its slowest branch is behind, milliseconds.
   int64_t lag_ms = 0;
-  /// Since its last beat, by the database's clock, milliseconds.
+  /// Since its last heartbeat, by the database's clock, milliseconds.
   int64_t silent_ms = 0;
 
   bool has_role(const char* role) const {
@@ -40,8 +41,8 @@ struct node_state {
   }
 };
 
-/// Changes whenever a branch changes hands: taking one raises `epochs`, letting
-/// go lowers `owned`, a new branch raises `branches`.
+/// Changes whenever a branch changes hands: acquiring one raises `epochs`,
+/// releasing one lowers `owned`, a new branch raises `branches`.
 struct ownership_digest {
   int64_t epochs = -1;
   int64_t owned = 0;
@@ -58,7 +59,7 @@ struct branch_owner {
   std::string node;
   int64_t incarnation = 0;
   int64_t epoch = 0;
-  /// Whom the last owner let go of it for. Empty: nobody in particular.
+  /// Whom the last owner released it for. Empty: nobody in particular.
   std::string next;
 };
 

@@ -22,7 +22,7 @@ uint64_t mix(uint64_t x) {
 class placer {
 public:
   placer(const std::vector<std::string>& nodes,
-         const std::vector<branch_seat>& branches)
+         const std::vector<branch_slot>& branches)
     : low_(branches.size() / nodes.size()),
       high_((branches.size() + nodes.size() - 1) / nodes.size()),
       slack_(low_ / 10),
@@ -39,7 +39,7 @@ public:
   }
 
   std::vector<size_t> run() {
-    house_the_homeless();
+    assign_unplaced();
     plan_moves();
     for (const auto& [pair, count] : moves_)
       move(pair.first, pair.second, count);
@@ -66,16 +66,16 @@ private:
 
   /// Up to the fair share rounded down first, so that nobody has to be filled
   /// up by moves afterwards.
-  void house_the_homeless() {
+  void assign_unplaced() {
     for (size_t i = 0; i < result_.size(); ++i) {
       if (result_[i] != no_node)
         continue;
-      auto home = best(i, low_);
-      if (home == no_node)
-        home = best(i, high_);
-      assert(home != no_node);
-      result_[i] = home;
-      ++load_[home];
+      auto node = best(i, low_);
+      if (node == no_node)
+        node = best(i, high_);
+      assert(node != no_node);
+      result_[i] = node;
+      ++load_[node];
     }
   }
 
@@ -140,7 +140,7 @@ private:
 } // namespace
 
 std::vector<size_t> place(const std::vector<std::string>& nodes,
-                          const std::vector<branch_seat>& branches) {
+                          const std::vector<branch_slot>& branches) {
   if (nodes.empty())
     return std::vector<size_t>(branches.size(), no_node);
   return placer{nodes, branches}.run();

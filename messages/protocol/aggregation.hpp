@@ -29,22 +29,13 @@ using stream_consumer_actor = caf::typed_actor<
   // The stream as the broker tells it.
   caf::replies_to<atom::state>::with<stream_state>,
   // The number of a branch's last message in the stream; 0: it has none.
-  caf::replies_to<atom::state, std::string>::with<uint64_t>,
-  caf::replies_to<atom::ready>::with<readiness>,
-  // INTERNAL: Messages arrived.
-  caf::reacts_to<atom::deliver, deliveries_ptr>,
-  // INTERNAL: Connects again.
-  caf::reacts_to<atom::reopen>>;
+  caf::replies_to<atom::state, std::string>::with<uint64_t>>;
 
 /// The AGGREGATE WRITER interface.
 using aggregate_writer_actor = caf::typed_actor<
   // Applies one branch's batch, together with those of other branches.
   caf::replies_to<atom::apply, apply_request_ptr>::with<apply_outcome_ptr>,
-  caf::replies_to<atom::ready>::with<readiness>,
-  // INTERNAL: Commits everything collected since the last commit.
-  caf::reacts_to<atom::flush>,
-  // INTERNAL: Tries to open a session again.
-  caf::reacts_to<atom::reopen>>;
+  caf::replies_to<atom::ready>::with<readiness>>;
 
 /// The AGGREGATE READER interface: a pool of them is one address.
 using aggregate_reader_actor = caf::typed_actor<
@@ -105,8 +96,7 @@ using branch_control_actor = caf::typed_actor<
 using shard_manager_actor = delivery_sink_actor::extend_with<
   commit_listener_actor>::extend_with<branch_queries_actor>::
   extend_with<branch_control_actor>::extend<
-    // Tells whether the broker is there.
-    caf::replies_to<atom::state>::with<readiness>,
+    // Ready while all of the node's branches have a shard that has loaded.
     caf::replies_to<atom::ready>::with<readiness>>;
 
 } // namespace tillstream

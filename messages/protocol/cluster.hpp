@@ -23,11 +23,7 @@ using peers_actor = caf::typed_actor<
   // Tells all nodes what a TRANSACTION WRITER committed here.
   caf::reacts_to<atom::committed, commit_notices_ptr>,
   // Tells whether the broker is there.
-  caf::replies_to<atom::ready>::with<readiness>,
-  // INTERNAL: Messages of other nodes arrived.
-  caf::reacts_to<atom::deliver, peer_messages_ptr>,
-  // INTERNAL: Time-outs; connects again.
-  caf::reacts_to<atom::tick>>;
+  caf::replies_to<atom::ready>::with<readiness>>;
 
 /// The OWNERSHIP interface: the node's place among the nodes.
 using ownership_actor = caf::typed_actor<
@@ -37,10 +33,8 @@ using ownership_actor = caf::typed_actor<
   caf::reacts_to<atom::update, strings_ptr>,
   // Ready while the node's lease holds.
   caf::replies_to<atom::ready>::with<readiness>,
-  // Gives all branches away, in order as long as there is time, and ends the
+  // Releases all branches, in order as long as there is time, and ends the
   // lease; true when that is written.
-  caf::replies_to<atom::drain>::with<bool>,
-  // INTERNAL: Time for a beat; only the latest number counts.
-  caf::reacts_to<atom::tick, uint64_t>>;
+  caf::replies_to<atom::drain>::with<bool>>;
 
 } // namespace tillstream

@@ -12,14 +12,13 @@
 namespace tillstream {
 
 /// The LAKE ARCHIVER interface.
-using lake_archiver_actor
-  = caf::typed_actor<caf::replies_to<atom::ready>::with<readiness>,
-                     // INTERNAL: Writes what is due.
-                     caf::reacts_to<atom::tick>>;
+using lake_archiver_actor = caf::typed_actor<
+  // Ready while its last round did not fail.
+  caf::replies_to<atom::ready>::with<readiness>>;
 
 /// The JANITOR interface: attaches and detaches partitions.
 using janitor_actor = caf::typed_actor<
-  // INTERNAL: Does its round.
+  // Does its round now, and not only when its time has come.
   caf::reacts_to<atom::tick>>;
 
 } // namespace tillstream

@@ -198,7 +198,7 @@ node_state read_node(const pqxx::row& row) {
   result.http = as_text(row["http"]);
   result.alive = as_bool(row["alive"]);
   result.holds = as_bool(row["holds"]);
-  result.willing = as_bool(row["willing"]);
+  result.eligible = as_bool(row["willing"]);
   result.draining = as_bool(row["draining"]);
   result.lag_ms = as_int(row["lag_ms"]);
   result.silent_ms = as_int(row["silent_ms"]);
@@ -255,7 +255,7 @@ public:
         if (as_bool(row["renewed"])) {
           result.kept = true;
           node.holds = true;
-          node.willing = report.eligible;
+          node.eligible = report.eligible;
           node.silent_ms = 0;
         }
         result.nodes.push_back(std::move(node));

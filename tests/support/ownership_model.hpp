@@ -50,7 +50,7 @@ public:
     row.said.incarnation = ++incarnations_;
     row.said.roles = who.roles;
     row.said.alive = true;
-    row.said.willing = true;
+    row.said.eligible = true;
     row.said.draining = draining;
     row.process = who.process;
     row.renewed_at = now_();
@@ -58,13 +58,14 @@ public:
     return row.said.incarnation;
   }
 
-  storage::heartbeat_outcome beat(const storage::heartbeat_report& news, ms lease) {
+  storage::heartbeat_outcome
+  heartbeat(const storage::heartbeat_report& report, ms lease) {
     storage::heartbeat_outcome result;
-    auto& own = nodes[news.name];
-    if (own.said.alive && own.said.incarnation == news.incarnation) {
+    auto& own = nodes[report.name];
+    if (own.said.alive && own.said.incarnation == report.incarnation) {
       own.renewed_at = now_();
       own.expires_at = now_() + lease;
-      own.said.willing = news.eligible;
+      own.said.eligible = report.eligible;
       result.kept = true;
     }
     result.nodes = list_nodes();
@@ -110,8 +111,8 @@ public:
   }
 
   std::vector<storage::acquired_branch>
-  take(const std::string& name, int64_t incarnation,
-       const std::vector<std::string>& ids) {
+  acquire(const std::string& name, int64_t incarnation,
+          const std::vector<std::string>& ids) {
     std::vector<storage::acquired_branch> result;
     for (const auto& id : ids) {
       auto& x = owners[id];
@@ -155,7 +156,7 @@ public:
 
   std::map<std::string, node_row> nodes;
   std::map<std::string, owner_row> owners;
-  /// How often a branch was taken.
+  /// How often a branch was acquired.
   size_t changes = 0;
 
 private:
@@ -173,7 +174,9 @@ public:
     bool down = false;
     /// Calls that are carried out and answered `errc::in_doubt`.
     int doubtful = 0;
-    size_t beats = 0;
+    size_t heartbeats = 0;
+    /// Of the last heartbeat.
+    int64_t lag_ms = 0;
   };
 
   model_ownership_store(ownership_tables_ptr tables, std::shared_ptr<mood> how)
@@ -189,11 +192,12 @@ public:
   }
 
   caf::expected<storage::heartbeat_outcome>
-  heartbeat(const storage::heartbeat_report& news,
-       std::chrono::milliseconds lease) override {
-    ++how_->beats;
+  heartbeat(const storage::heartbeat_report& report,
+            std::chrono::milliseconds lease) override {
+    ++how_->heartbeats;
+    how_->lag_ms = report.lag_ms;
     return run<storage::heartbeat_outcome>(
-      [&] { return tables_->beat(news, lease); });
+      [&] { return tables_->heartbeat(report, lease); });
   }
 
   caf::expected<std::vector<node_state>> nodes() override {
@@ -212,9 +216,9 @@ public:
 
   caf::expected<std::vector<storage::acquired_branch>>
   acquire(const std::string& name, int64_t incarnation,
-       const std::vector<std::string>& branch_ids) override {
+          const std::vector<std::string>& branch_ids) override {
     return run<std::vector<storage::acquired_branch>>(
-      [&] { return tables_->take(name, incarnation, branch_ids); });
+      [&] { return tables_->acquire(name, incarnation, branch_ids); });
   }
 
   caf::expected<void> release(

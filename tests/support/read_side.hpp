@@ -104,16 +104,6 @@ scripted_consumer(stream_consumer_actor::pointer self,
       auto i = script->last_of.find(branch_id);
       return i == script->last_of.end() ? script->state.last_seq : i->second;
     },
-    [script](atom::ready) {
-      return readiness{"stream", !script->down,
-                       script->down ? "told to be down" : ""};
-    },
-    [](atom::deliver, const deliveries_ptr&) {
-      // nop
-    },
-    [](atom::reopen) {
-      // nop
-    },
   };
 }
 
@@ -168,12 +158,6 @@ scripted_writer(aggregate_writer_actor::pointer self,
     },
     [](atom::ready) {
       return readiness{"writer", true, ""};
-    },
-    [](atom::flush) {
-      // nop
-    },
-    [](atom::reopen) {
-      // nop
     },
   };
 }

@@ -1,5 +1,6 @@
 #include <boost/test/unit_test.hpp>
 
+#include "messages/codec/json.hpp"
 #include "messages/core/error.hpp"
 #include "storage/nats/jetstream_api.hpp"
 #include "storage/ports/event_stream.hpp"
@@ -10,8 +11,11 @@
 
 #include <pqxx/pqxx>
 
+#include <algorithm>
 #include <fstream>
+#include <functional>
 #include <random>
+#include <sstream>
 
 /// Engines that carry more: a broker of three servers, databases on servers of
 /// their own.
@@ -22,17 +26,51 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// The server that leads the stream; empty while none does.
-std::string leader_of_stream(const std::string& url) {
+/// What the broker says of the stream; nothing while it is away.
+std::string ask_broker(const std::string& url, const std::string& what) {
   storage::nats_settings settings;
   settings.url = url;
   auto link = storage::jetstream::broker_link::open(settings);
   if (!link)
+    return "no connection: " + describe(link.error());
+  auto reply = (*link)->request("$JS.API." + what, "");
+  return reply ? *reply : "no answer: " + describe(reply.error());
+}
+
+/// The server that leads the stream; empty while none does.
+std::string leader_of_stream(const std::string& url) {
+  json_document info;
+  if (!info.parse(ask_broker(url, "STREAM.INFO.PURCHASES")).empty())
     return {};
-  auto info = storage::jetstream::ask(**link, "STREAM.INFO.PURCHASES");
-  const auto* at = info ? info->root().find("cluster") : nullptr;
+  const auto* at = info.root().find("cluster");
   const auto* leader = at != nullptr ? at->find("leader") : nullptr;
   return leader != nullptr ? std::string{leader->text} : std::string{};
+}
+
+/// Which part did not come back: the stream's leader, its consumers, the relay,
+/// the shards or the node's readiness. For a test that failed.
+std::string diagnose(running_program& node, const std::string& url) {
+  auto result = "stream: " + ask_broker(url, "STREAM.INFO.PURCHASES")
+                + "\nconsumers: " + ask_broker(url, "CONSUMER.LIST.PURCHASES");
+  auto ready = node.request("GET", "/readyz", {});
+  result += "\nreadyz: " + std::to_string(ready.status) + " " + ready.body;
+  auto summary = node.ask("/analytics/summary");
+  result += "\nsummary: pending_events " + summary.at("pending_events")
+            + ", as_of " + summary.at("as_of") + "\n";
+  std::istringstream metrics{node.request("GET", "/metrics", {}).body};
+  for (std::string line; std::getline(metrics, line);)
+    for (const auto* part : {"outbox", "relay", "publish", "stream", "shard",
+                             "pending", "lag_", "lease", "deliver"})
+      if (line.starts_with("tillstream_")
+          && line.find(part) != std::string::npos
+          && line.find("_bucket") == std::string::npos) {
+        result += line + "\n";
+        break;
+      }
+  constexpr size_t log_bytes_max = 20'000;
+  auto log = node.output();
+  return result + "log: "
+         + log.substr(log.size() - std::min(log.size(), log_bytes_max));
 }
 
 std::string host_of(const std::string& dsn) {
@@ -41,14 +79,23 @@ std::string host_of(const std::string& dsn) {
 }
 
 /// Waits until so many more sales are accepted.
-void sells_on(ledger& book, size_t more) {
+/// @param why Called if they are not.
+void sells_on(ledger& book, size_t more,
+              const std::function<std::string()>& why = [] {
+                return std::string{};
+              }) {
   auto before = book.accepted();
-  BOOST_TEST(eventually([&] { return book.accepted() >= before + more; }, 90s));
+  auto sold = eventually([&] { return book.accepted() >= before + more; }, 90s);
+  BOOST_TEST(sold, book.accepted() - before << " of " << more << " sales\n"
+                                            << (sold ? "" : why()));
 }
 
-void verify(fleet& all) {
+void verify(fleet& all, const std::function<std::string()>& why = [] {
+  return std::string{};
+}) {
   auto verified = all.run({"verify", "--wait", "90s"}, 150s);
-  BOOST_TEST(verified.code == 0, verified.output << verified.errors);
+  auto well = verified.code == 0;
+  BOOST_TEST(well, verified.output << verified.errors << (well ? "" : why()));
 }
 
 } // namespace
@@ -61,31 +108,34 @@ BOOST_AUTO_TEST_CASE(a_broker_server_dies_while_tills_sell) {
   nats_cluster brokers;
   fleet all{fresh_database(""), fresh_database(""), brokers.url()};
   auto node = all.serve({"--stream-replicas", "3"});
-  BOOST_REQUIRE(eventually(
+  auto why = [&] { return diagnose(*node, brokers.url()); };
+  auto ready = eventually(
     [&] {
       return !leader_of_stream(brokers.url()).empty()
              && node->request("GET", "/readyz", {}).status == 200;
     },
-    90s));
+    90s);
+  BOOST_REQUIRE_MESSAGE(ready, "not ready at first\n" << (ready ? "" : why()));
   ledger book;
   selling_tills tills{book, [&] { return node->where(); }, 6, seed};
-  sells_on(book, 100);
+  sells_on(book, 100, why);
   // The leader, so that it can't go unnoticed.
   auto leader = brokers.index_of(leader_of_stream(brokers.url()));
   brokers.kill(leader);
-  sells_on(book, 200);
+  sells_on(book, 200, why);
   // Applied without it, not only written.
-  BOOST_TEST(eventually(
+  auto applied = eventually(
     [&] {
       auto answer = node->ask("/analytics/summary");
       return answer.at("pending_events") != "(none)"
              && answer.at("as_of") > "2000";
     },
-    60s));
+    60s);
+  BOOST_TEST(applied, "not applied\n" << (applied ? "" : why()));
   brokers.start(leader);
-  sells_on(book, 50);
+  sells_on(book, 50, why);
   tills.stop();
-  verify(all);
+  verify(all, why);
   check_ledger(book, all.where().oltp_dsn);
 }
 

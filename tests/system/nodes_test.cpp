@@ -386,7 +386,7 @@ BOOST_AUTO_TEST_CASE(a_slow_database_makes_nobody_take_anything) {
     // Longer than a lease: all of them run out.
     BOOST_TEST(eventually(
       [&] {
-        return metric(*w.program, "tillstream_beats_failed_total") > 2 * i
+        return metric(*w.program, "tillstream_heartbeats_failed_total") > 2 * i
                && metric(*w.program, "tillstream_lease_holds") == 0;
       },
       30s));

@@ -133,9 +133,9 @@ BOOST_AUTO_TEST_CASE(a_sale_at_any_node_is_seen_at_every_node) {
   }
   for (auto& node : w.nodes) {
     // It asked the others, and not the tables.
-    BOOST_TEST(metric(*node, "tillstream_peer_questions_total") > 0);
-    BOOST_TEST(metric(*node, "tillstream_peer_notes_received_total") > 0);
-    BOOST_TEST(metric(*node, "tillstream_peer_questions_failed_total") == 0);
+    BOOST_TEST(metric(*node, "tillstream_peer_queries_total") > 0);
+    BOOST_TEST(metric(*node, "tillstream_peer_notices_received_total") > 0);
+    BOOST_TEST(metric(*node, "tillstream_peer_queries_failed_total") == 0);
   }
   // A node without branches answers as well.
   auto query_only = w.all.serve({"--roles", "query"});

@@ -134,6 +134,7 @@ struct fixture : tests::actor_fixture {
     shard_manager_options options;
     options.view = view;
     options.lease = lease;
+    options.load = load;
     options.reader = reader_actor;
     options.start_consumer = [this](shard_manager_actor) {
       consumer = sys.spawn(test::scripted_consumer, stream);
@@ -151,7 +152,7 @@ struct fixture : tests::actor_fixture {
     options.pending_max = 900;
     options.restarts.restarts_max = 3;
     options.seed = 1;
-    shard_manager_handle = sys.spawn(shards, options);
+    shard_manager_handle = sys.spawn(shard_manager, options);
     self->monitor(shard_manager_handle);
   }
 
@@ -201,9 +202,11 @@ struct fixture : tests::actor_fixture {
     settle();
   }
 
-  node_lease::time_point lease_now{1h};
-  node_lease_ptr lease
-    = std::make_shared<node_lease>([this] { return lease_now; });
+  tillstream::lease::time_point lease_now{1h};
+  lease_ptr lease
+    = std::make_shared<tillstream::lease>([this] { return lease_now; });
+  snapshot_holder_ptr<shard_load> load
+    = std::make_shared<snapshot_holder<shard_load>>();
   directory_view_ptr view = std::make_shared<directory_view>();
   test::reader_script_ptr reader = std::make_shared<test::reader_script>();
   test::stream_script_ptr stream = std::make_shared<test::stream_script>();
@@ -475,12 +478,17 @@ BOOST_AUTO_TEST_CASE(draining_ends_the_shards_and_starts_no_others) {
   BOOST_TEST(script->started.size() == 3u);
 }
 
-BOOST_AUTO_TEST_CASE(the_broker_is_the_stream_consumers_word) {
+BOOST_AUTO_TEST_CASE(the_lag_of_the_slowest_shard_is_published) {
   start(all);
-  BOOST_TEST((*ask<readiness>(shard_manager_handle, atom::state_v))->ready);
-  stream->down = true;
-  auto answer = *ask<readiness>(shard_manager_handle, atom::state_v);
-  BOOST_TEST((!answer || !answer->ready));
+  BOOST_TEST(load->get()->lag_ms == 0);
+  *script->started[0].lag_ms = 40;
+  *script->started[1].lag_ms = 900;
+  advance_in_steps(1s, 100ms);
+  BOOST_TEST(load->get()->lag_ms == 900);
+  // A shard that ended says nothing of its branch any more.
+  update({script->started[0].branch_id});
+  advance_in_steps(1s, 100ms);
+  BOOST_TEST(load->get()->lag_ms == 40);
 }
 
 BOOST_AUTO_TEST_CASE(an_exit_message_ends_shards_and_consumer_first) {

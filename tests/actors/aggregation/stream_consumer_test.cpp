@@ -120,6 +120,7 @@ struct fixture : tests::actor_fixture {
       return storage::event_source_ptr{std::make_unique<fake_source>(remote)};
     };
     options.shards = shards;
+    options.broker = broker_now;
     options.seed = 1;
     consumer = sys.spawn(stream_consumer, options);
     settle();
@@ -140,6 +141,8 @@ struct fixture : tests::actor_fixture {
   }
 
   broker remote;
+  snapshot_holder_ptr<broker_state> broker_now
+    = std::make_shared<snapshot_holder<broker_state>>();
   seen_ptr seen = std::make_shared<std::vector<delivery>>();
   delivery_sink_actor shards;
   stream_consumer_actor consumer;
@@ -193,13 +196,14 @@ BOOST_AUTO_TEST_CASE(a_connection_that_is_gone_is_made_again) {
   BOOST_TEST(remote.connects < 40u);
   BOOST_TEST(seen->size() == 1u);
   BOOST_TEST((state().error() == errc::unavailable));
-  BOOST_TEST(!(*ask<readiness>(consumer, atom::ready_v))->ready);
+  BOOST_TEST(!broker_now->get()->connected);
+  BOOST_TEST(broker_now->get()->reason != "");
   remote.away = false;
   advance_in_steps(6s, 100ms);
   BOOST_TEST(remote.alive == 1u);
   BOOST_REQUIRE(seen->size() == 2u);
   BOOST_TEST(seen->back().lost != "");
-  BOOST_TEST((*ask<readiness>(consumer, atom::ready_v))->ready);
+  BOOST_TEST(broker_now->get()->connected);
   // The branch is not open in the new connection.
   remote.calls.clear();
   fetch("a");
@@ -261,6 +265,32 @@ BOOST_AUTO_TEST_CASE(what_was_known_of_the_stream_ends_with_its_connection) {
   settle();
   remote.state.last_seq = 2;
   BOOST_TEST(state()->last_seq == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(the_state_of_the_broker_is_published_at_each_check) {
+  start();
+  auto first = broker_now->get();
+  BOOST_TEST(first->connected);
+  advance_in_steps(1s, 100ms);
+  BOOST_TEST((broker_now->get()->checked_at - first->checked_at == 1s));
+  remote.connected = false;
+  remote.away = true;
+  advance_in_steps(1s, 100ms);
+  BOOST_TEST(!broker_now->get()->connected);
+}
+
+BOOST_AUTO_TEST_CASE(deliveries_do_not_pass_through_the_consumer) {
+  start();
+  seen->clear();
+  delivery x;
+  x.branch_id = "a";
+  x.messages.resize(1);
+  // It is gone, its connection not yet: the callback needs nobody else.
+  auto handler = remote.handler;
+  end(consumer);
+  handler({x});
+  settle();
+  BOOST_TEST(seen->size() == 1u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

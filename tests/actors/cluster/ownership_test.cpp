@@ -18,36 +18,23 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// What a fake SHARD MANAGER was told, and does.
+/// What a fake SHARD MANAGER was told. `broker`: what STREAM CONSUMER
+/// publishes.
 struct shard_manager_script {
   int64_t incarnation = 0;
   std::map<std::string, int64_t> owned;
   bool broker = true;
   size_t updates = 0;
   size_t closes = 0;
-  size_t largest_lot = 0;
+  size_t largest_batch = 0;
   bool drained = false;
 };
 
 using shard_manager_script_ptr = std::shared_ptr<shard_manager_script>;
 
-shard_manager_actor::behavior_type
-fake_shards(shard_manager_actor::pointer, shard_manager_script_ptr script) {
+branch_control_actor::behavior_type
+fake_shards(branch_control_actor::pointer, shard_manager_script_ptr script) {
   return {
-    [](atom::deliver, const deliveries_ptr&) {
-      // nop
-    },
-    [](atom::committed, const commit_notices_ptr&) {
-      // nop
-    },
-    [](atom::ask, const std::string&,
-       const shard_query_ptr&) -> caf::result<shard_answer_ptr> {
-      return caf::make_error(errc::unavailable, "fake");
-    },
-    [](atom::after, const std::string&, const uuid&) { return false; },
-    [](atom::poll) {
-      // nop
-    },
     [script](atom::update, int64_t incarnation, const ownerships_ptr& xs) {
       script->incarnation = incarnation;
       script->owned.clear();
@@ -57,24 +44,15 @@ fake_shards(shard_manager_actor::pointer, shard_manager_script_ptr script) {
     },
     [script](atom::close, const strings_ptr& ids) {
       ++script->closes;
-      script->largest_lot = std::max(script->largest_lot, ids->size());
+      script->largest_batch = std::max(script->largest_batch, ids->size());
       for (const auto& id : *ids)
         script->owned.erase(id);
       return true;
-    },
-    [script](atom::state) {
-      return readiness{"stream", script->broker, ""};
-    },
-    [](atom::ready) {
-      return readiness{"shards", true, ""};
     },
     [script](atom::drain) {
       script->owned.clear();
       script->drained = true;
       return true;
-    },
-    [](atom::tick) {
-      // nop
     },
   };
 }
@@ -85,9 +63,13 @@ struct fixture : tests::actor_fixture {
   struct member {
     shard_manager_script_ptr script = std::make_shared<shard_manager_script>();
     std::shared_ptr<mood> how = std::make_shared<mood>();
-    node_lease_ptr lease;
+    lease_ptr lease;
+    snapshot_holder_ptr<broker_state> broker
+      = std::make_shared<snapshot_holder<broker_state>>();
+    snapshot_holder_ptr<shard_load> load
+      = std::make_shared<snapshot_holder<shard_load>>();
     ownership_view_ptr view = std::make_shared<ownership_view>();
-    shard_manager_actor shards;
+    branch_control_actor shards;
     ownership_actor actor;
   };
 
@@ -111,8 +93,8 @@ struct fixture : tests::actor_fixture {
   void start(const std::string& name, const char* roles = "shards") {
     auto& x = members[name];
     x = member{};
-    x.lease = std::make_shared<node_lease>(
-      [this] { return node_lease::time_point{now() + 1h}; });
+    x.lease = std::make_shared<lease>(
+      [this] { return lease::time_point{now() + 1h}; });
     ownership_options options;
     options.who.name = name;
     options.who.process = ids.v4();
@@ -127,15 +109,17 @@ struct fixture : tests::actor_fixture {
     if (std::string{roles} == "shards") {
       x.shards = sys.spawn(fake_shards, x.script);
       options.shards = x.shards;
+      options.broker = x.broker;
     }
     options.own_lease = x.lease;
     options.view = x.view;
+    options.load = x.load;
     options.seed = ids.v4().bytes[0];
-    x.actor = sys.spawn(ownership_keeper, std::move(options));
+    x.actor = sys.spawn(ownership_manager, std::move(options));
     tell_branches(name);
     caf::anon_send(x.actor, atom::open_v, std::string{"here:1"});
     settle();
-    // Its first beat is a message that is due at once.
+    // Its first heartbeat is a message that is due at once.
     advance(1ms);
   }
 
@@ -176,8 +160,16 @@ struct fixture : tests::actor_fixture {
         }
   }
 
+  /// What the nodes' STREAM CONSUMERS do.
+  void publish_brokers() {
+    for (auto& [name, x] : members)
+      x.broker->set(std::make_shared<const broker_state>(
+        broker_state{x.script->broker, "", sched.clock().now()}));
+  }
+
   void run(caf::timespan by, caf::timespan step = 50ms) {
     for (auto done = caf::timespan{0}; done < by; done += step) {
+      publish_brokers();
       advance(step);
       check();
     }
@@ -218,15 +210,15 @@ BOOST_AUTO_TEST_CASE(a_single_node_owns_everything_at_once) {
   BOOST_TEST(members["a"].view->get()->at("branch-1000") == "a");
 }
 
-BOOST_AUTO_TEST_CASE(a_beat_is_one_call_and_tells_shards_nothing_new) {
+BOOST_AUTO_TEST_CASE(a_heartbeat_is_one_call_and_announces_nothing_new) {
   make_branches(100);
   start("a");
   auto updates = members["a"].script->updates;
-  auto beats = members["a"].how->beats;
+  auto heartbeats = members["a"].how->heartbeats;
   run(30s);
   BOOST_TEST(members["a"].script->updates == updates);
-  BOOST_TEST(members["a"].how->beats - beats >= 28u);
-  BOOST_TEST(members["a"].how->beats - beats <= 31u);
+  BOOST_TEST(members["a"].how->heartbeats - heartbeats >= 28u);
+  BOOST_TEST(members["a"].how->heartbeats - heartbeats <= 31u);
 }
 
 BOOST_AUTO_TEST_CASE(a_newcomer_gets_its_share_and_no_more_moves) {
@@ -245,13 +237,13 @@ BOOST_AUTO_TEST_CASE(a_newcomer_gets_its_share_and_no_more_moves) {
   BOOST_TEST(tables->changes - before == 30u);
 }
 
-BOOST_AUTO_TEST_CASE(branches_move_in_lots) {
+BOOST_AUTO_TEST_CASE(branches_move_in_batches) {
   make_branches(1000);
   start("a");
   start("b");
   run(15s);
   BOOST_TEST(load("b") == 500u);
-  BOOST_TEST(members["a"].script->largest_lot == limits::handover_lot_max);
+  BOOST_TEST(members["a"].script->largest_batch == limits::handover_lot_max);
   BOOST_TEST(members["a"].script->closes == 8u);
 }
 
@@ -339,7 +331,7 @@ BOOST_AUTO_TEST_CASE(a_database_that_is_slow_for_all_moves_nothing) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(without_the_broker_a_node_gives_its_branches_away) {
+BOOST_AUTO_TEST_CASE(without_the_broker_a_node_releases_its_branches) {
   make_branches(30);
   start("a");
   start("b");
@@ -353,6 +345,28 @@ BOOST_AUTO_TEST_CASE(without_the_broker_a_node_gives_its_branches_away) {
   members["a"].script->broker = true;
   run(10s);
   BOOST_TEST(load("a") == 15u);
+}
+
+BOOST_AUTO_TEST_CASE(a_stream_consumer_that_hangs_counts_as_a_broker_away) {
+  make_branches(30);
+  start("a");
+  start("b");
+  run(10s);
+  // What it published last was good; it publishes nothing any more.
+  auto last = members["a"].broker;
+  members["a"].broker = std::make_shared<snapshot_holder<broker_state>>();
+  run(4s);
+  BOOST_TEST(load("a") == 15u);
+  run(10s);
+  BOOST_TEST(load("a") == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(a_heartbeat_carries_the_lag_that_is_published) {
+  make_branches(3);
+  start("a");
+  members["a"].load->set(std::make_shared<const shard_load>(shard_load{170}));
+  run(2s);
+  BOOST_TEST(members["a"].how->lag_ms == 170);
 }
 
 BOOST_AUTO_TEST_CASE(without_the_broker_for_all_nothing_moves) {
@@ -483,6 +497,7 @@ BOOST_AUTO_TEST_CASE(whatever_happens_a_branch_has_at_most_one_speaker) {
         }
         auto steps = 1 + chance() % 40;
         for (size_t i = 0; i < steps; ++i) {
+          publish_brokers();
           sched.advance_time(50ms);
           settle_in_random_order(chance);
           check();

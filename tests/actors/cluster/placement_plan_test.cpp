@@ -15,7 +15,7 @@ node_state node(const std::string& name, int64_t incarnation = 1) {
   result.name = name;
   result.incarnation = incarnation;
   result.roles = "intake,shards,query";
-  result.alive = result.holds = result.willing = true;
+  result.alive = result.holds = result.eligible = true;
   return result;
 }
 
@@ -52,12 +52,12 @@ BOOST_AUTO_TEST_CASE(who_is_dead_or_lacks_the_role_is_no_candidate) {
 }
 
 BOOST_AUTO_TEST_CASE(who_wants_no_branches_is_the_last_resort) {
-  auto unwilling = node("unwilling");
-  unwilling.willing = false;
+  auto ineligible = node("ineligible");
+  ineligible.eligible = false;
   auto draining = node("draining");
   draining.draining = true;
-  BOOST_TEST((candidates({draining, node("ok"), unwilling}) == names{"ok"}));
-  BOOST_TEST((candidates({draining, unwilling}) == names{"unwilling"}));
+  BOOST_TEST((candidates({draining, node("ok"), ineligible}) == names{"ok"}));
+  BOOST_TEST((candidates({draining, ineligible}) == names{"ineligible"}));
   BOOST_TEST((candidates({draining}) == names{"draining"}));
   BOOST_TEST(candidates({}).empty());
 }
@@ -65,10 +65,11 @@ BOOST_AUTO_TEST_CASE(who_wants_no_branches_is_the_last_resort) {
 BOOST_AUTO_TEST_CASE(free_branches_are_shared_without_a_word) {
   auto a = plan_ownership(facts_of("a"));
   auto b = plan_ownership(facts_of("b"));
-  BOOST_TEST(a.take.size() == 2u);
-  BOOST_TEST(b.take.size() == 2u);
-  for (const auto& id : a.take)
-    BOOST_TEST((std::find(b.take.begin(), b.take.end(), id) == b.take.end()));
+  BOOST_TEST(a.acquire.size() == 2u);
+  BOOST_TEST(b.acquire.size() == 2u);
+  for (const auto& id : a.acquire)
+    BOOST_TEST(
+      (std::find(b.acquire.begin(), b.acquire.end(), id) == b.acquire.end()));
 }
 
 BOOST_AUTO_TEST_CASE(what_a_dead_incarnation_owned_is_free) {
@@ -78,8 +79,8 @@ BOOST_AUTO_TEST_CASE(what_a_dead_incarnation_owned_is_free) {
                   owned("branch-3", "b"), owned("branch-4", "b")};
   BOOST_TEST(!is_owned(facts.owners[0], facts.nodes));
   auto plan = plan_ownership(facts);
-  BOOST_TEST((plan.take == names{"branch-1"}));
-  BOOST_TEST(plan.give.empty());
+  BOOST_TEST((plan.acquire == names{"branch-1"}));
+  BOOST_TEST(plan.release.empty());
   BOOST_TEST(!plan.expecting);
 }
 
@@ -89,10 +90,10 @@ BOOST_AUTO_TEST_CASE(who_has_too_many_gives_and_who_has_too_few_expects) {
     for (const auto& id : facts.branches)
       facts.owners.push_back(owned(id, "a"));
     auto plan = plan_ownership(facts);
-    BOOST_TEST(plan.take.empty());
-    BOOST_TEST(plan.give.size() == (std::string{me} == "a" ? 2u : 0u));
+    BOOST_TEST(plan.acquire.empty());
+    BOOST_TEST(plan.release.size() == (std::string{me} == "a" ? 2u : 0u));
     BOOST_TEST(plan.expecting == (std::string{me} == "b"));
-    for (const auto& [id, next] : plan.give)
+    for (const auto& [id, next] : plan.release)
       BOOST_TEST(next == "b");
   }
 }
@@ -105,10 +106,11 @@ BOOST_AUTO_TEST_CASE(what_was_let_go_of_for_somebody_goes_there) {
                       owned("branch-3", ""), owned("branch-4", "")};
       facts.owners[2].next = next;
       auto plan = plan_ownership(facts);
-      auto takes = std::find(plan.take.begin(), plan.take.end(), "branch-3")
-                   != plan.take.end();
+      auto takes
+        = std::find(plan.acquire.begin(), plan.acquire.end(), "branch-3")
+          != plan.acquire.end();
       BOOST_TEST(takes == (std::string{me} == next));
-      BOOST_TEST(plan.take.size() == 1u);
+      BOOST_TEST(plan.acquire.size() == 1u);
     }
 }
 
@@ -117,19 +119,19 @@ BOOST_AUTO_TEST_CASE(who_is_to_be_emptied_gives_everything) {
   facts.nodes[0].draining = true;
   facts.owners = {owned("branch-1", "a"), owned("branch-2", "a"),
                   owned("branch-3", "b"), owned("branch-4", "b")};
-  BOOST_TEST(plan_ownership(facts).give.size() == 2u);
+  BOOST_TEST(plan_ownership(facts).release.size() == 2u);
   // Alone it keeps them.
   facts.nodes.pop_back();
   facts.owners.resize(2);
-  BOOST_TEST(plan_ownership(facts).give.empty());
+  BOOST_TEST(plan_ownership(facts).release.empty());
 }
 
 BOOST_AUTO_TEST_CASE(a_branch_that_left_the_chain_is_nobodys_concern) {
   auto facts = facts_of("a");
   facts.owners = {owned("branch-0", "a")};
   auto plan = plan_ownership(facts);
-  BOOST_TEST(plan.give.empty());
-  BOOST_TEST(plan.take.size() == 2u);
+  BOOST_TEST(plan.release.empty());
+  BOOST_TEST(plan.acquire.size() == 2u);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

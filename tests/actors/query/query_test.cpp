@@ -148,12 +148,6 @@ scripted_peers(peers_actor::pointer, elsewhere_ptr script) {
       // nop
     },
     [](atom::ready) { return readiness{}; },
-    [](atom::deliver, const peer_messages_ptr&) {
-      // nop
-    },
-    [](atom::tick) {
-      // nop
-    },
   };
 }
 

@@ -113,17 +113,6 @@ BOOST_AUTO_TEST_CASE(the_memory_of_dropped_gauges_is_used_again) {
   BOOST_TEST(&b != &a);
 }
 
-BOOST_AUTO_TEST_CASE(the_largest_value_of_a_gauge_is_found) {
-  metrics_registry registry;
-  BOOST_TEST(registry.largest("x") == 0);
-  registry.get_gauge("x", "", "a=\"1\"").set(3);
-  registry.get_gauge("x", "", "a=\"2\"").set(7);
-  registry.get_gauge("y", "").set(9);
-  BOOST_TEST(registry.largest("x") == 7);
-  registry.drop_gauge("x", "a=\"2\"");
-  BOOST_TEST(registry.largest("x") == 3);
-}
-
 BOOST_AUTO_TEST_CASE(label_values_are_escaped) {
   BOOST_TEST(metric_label("k", "v") == "k=\"v\"");
   BOOST_TEST(metric_label("k", "a\"b\\c\nd") == R"(k="a\"b\\c\nd")");

@@ -54,14 +54,14 @@ public:
 
   std::vector<size_t> compute() const {
     auto all = names();
-    std::vector<branch_seat> seats;
+    std::vector<branch_slot> slots;
     for (const auto& [id, owner] : owner_) {
       auto i = std::lower_bound(all.begin(), all.end(), owner);
       auto known = i != all.end() && *i == owner;
-      seats.push_back(
+      slots.push_back(
         {id, known ? static_cast<size_t>(i - all.begin()) : no_node});
     }
-    return place(all, seats);
+    return place(all, slots);
   }
 
   std::vector<std::string> names() const {
@@ -120,11 +120,11 @@ BOOST_AUTO_TEST_CASE(one_node_owns_everything) {
 
 BOOST_AUTO_TEST_CASE(the_same_on_every_machine) {
   // Fixed: other builds of a rolling upgrade must compute the same.
-  std::vector<branch_seat> seats{{"branch-1", no_node},
+  std::vector<branch_slot> slots{{"branch-1", no_node},
                                  {"branch-2", no_node},
                                  {"branch-3", no_node},
                                  {"branch-4", no_node}};
-  auto result = place({"a", "b"}, seats);
+  auto result = place({"a", "b"}, slots);
   BOOST_TEST(result == (std::vector<size_t>{0, 1, 1, 0}),
              boost::test_tools::per_element());
 }

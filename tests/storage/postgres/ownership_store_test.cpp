@@ -286,12 +286,12 @@ BOOST_AUTO_TEST_CASE(a_node_that_joined_is_seen_by_all_with_what_it_reported) {
   BOOST_TEST(seen.kept);
   BOOST_REQUIRE(seen.nodes.size() == 2u);
   BOOST_TEST(seen.nodes[0].name == "a");
-  BOOST_TEST(!seen.nodes[0].willing);
+  BOOST_TEST(!seen.nodes[0].eligible);
   auto nodes = must(store->nodes());
   BOOST_REQUIRE(nodes.size() == 2u);
   BOOST_TEST(nodes[0].lag_ms == 17);
-  BOOST_TEST(!nodes[0].willing);
-  BOOST_TEST(nodes[1].willing);
+  BOOST_TEST(!nodes[0].eligible);
+  BOOST_TEST(nodes[1].eligible);
   BOOST_TEST(nodes[1].alive);
   BOOST_TEST(nodes[1].holds);
   BOOST_TEST(nodes[1].version == "1.2.3");

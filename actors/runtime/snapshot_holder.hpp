@@ -13,7 +13,7 @@ namespace tillstream {
 /// `std::atomic<std::shared_ptr>` of Debian 12's library unlocks too weakly
 /// for ThreadSanitizer, and Debian 13's deprecates the free functions.
 template <class T>
-class published {
+class snapshot_holder {
 public:
   std::shared_ptr<const T> get() const {
     std::lock_guard guard{mutex_};
@@ -30,5 +30,8 @@ private:
   mutable std::mutex mutex_;
   std::shared_ptr<const T> current_;
 };
+
+template <class T>
+using snapshot_holder_ptr = std::shared_ptr<snapshot_holder<T>>;
 
 } // namespace tillstream
