@@ -1,7 +1,10 @@
 #include "actors/gateway/sign_in.hpp"
 
 #include "actors/directory/api_key.hpp"
+#include "actors/gateway/answers.hpp"
+#include "actors/gateway/authorization.hpp"
 #include "actors/gateway/problems.hpp"
+#include "actors/http/header_values.hpp"
 #include "messages/codec/json.hpp"
 #include "messages/core/log.hpp"
 
@@ -19,34 +22,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr std::string_view session_cookie = "tillstream_session";
-
-/// Whether a browser says that another site is behind the request. Programs
-/// say nothing of the kind.
-bool is_cross_site(const http_request& request) {
-  auto site = request.header("sec-fetch-site");
-  if (site)
-    return *site != "same-origin" && *site != "none";
-  auto origin = request.header("origin");
-  if (!origin)
-    return false;
-  auto host = origin->find("://");
-  return host == std::string_view::npos
-         || origin->substr(host + 3)
-              != request.header("host").value_or(std::string_view{});
-}
-
-bool is_safe(std::string_view method) {
-  return method == "GET" || method == "HEAD";
-}
-
 /// What a browser is told of the cookie (RFC 6265, 4.1): scripts do not see it,
 /// and no request that another site begins carries it.
 std::string
 set_cookie(const http_request& request, std::string_view value, seconds age) {
   auto result
     = fmt::format("{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict",
-                  session_cookie, value, age.count());
+                  sign_in_cookie, value, age.count());
   // Whoever ends TLS in front of us says so.
   if (request.header("x-forwarded-proto") == "https")
     result += "; Secure";
@@ -54,7 +36,7 @@ set_cookie(const http_request& request, std::string_view value, seconds age) {
 }
 
 /// @param who Nobody, if nothing is set.
-std::string encode_session(const std::optional<principal>& who) {
+std::string encode_sign_in(const std::optional<principal>& who) {
   std::string result;
   json_writer out{result};
   out.begin_object().key("role");
@@ -71,14 +53,14 @@ std::string encode_session(const std::optional<principal>& who) {
   return result;
 }
 
-void open_session(gateway_pointer self, const gateway_call_ptr& call,
+void open_sign_in(gateway_pointer self, const gateway_call_ptr& call,
                   principal who) {
   auto& state = self->state;
   state.guard.succeeded(call->request().peer);
   auto age = std::chrono::duration_cast<seconds>(limits::page_session_age_max);
   who.session = page_session{state.ids.v4(), who.key_id,
                              state.options.directory->now() + age};
-  http_reply reply{200, "application/json", {}, encode_session(who)};
+  http_reply reply{200, "application/json", {}, encode_sign_in(who)};
   reply.headers
     = {{"Set-Cookie",
         set_cookie(call->request(), call->directory->seal(*who.session), age)},
@@ -106,16 +88,16 @@ void sign_in_as(gateway_pointer self, const gateway_call_ptr& call,
                 problems::forbidden("This is a key of the role "
                                     + to_string(who->role)
                                     + "; the page is for the owner's."));
-  open_session(self, call, *who);
+  open_sign_in(self, call, *who);
 }
 
 void sign_in_by_link(gateway_pointer self, const gateway_call_ptr& call,
                      std::string_view secret) {
-  if (!self->state.options.keeper)
+  if (!self->state.options.refresher)
     return fail(self, *call, problems::unavailable());
   constexpr auto unknown = "The link was used already, or is too old.";
   self
-    ->request(self->state.options.keeper,
+    ->request(self->state.options.refresher,
               caf::duration{limits::query_answer_max}, atom::open_v,
               sign_in_link{secret_digest(secret)})
     .then(
@@ -138,48 +120,7 @@ void answer_signed_out(gateway_pointer self, const gateway_call_ptr& call) {
 
 } // namespace
 
-std::string_view bearer_of(const http_request& request) {
-  constexpr std::string_view scheme = "bearer ";
-  auto value = request.header("authorization").value_or(std::string_view{});
-  if (value.size() < scheme.size())
-    return {};
-  for (size_t i = 0; i < scheme.size(); ++i)
-    if ((value[i] >= 'A' && value[i] <= 'Z' ? value[i] + 32 : value[i])
-        != scheme[i])
-      return {};
-  value.remove_prefix(scheme.size());
-  value.remove_prefix(std::min(value.find_first_not_of(' '), value.size()));
-  return value;
-}
-
-std::string_view session_token_of(const http_request& request) {
-  auto rest = request.header("cookie").value_or(std::string_view{});
-  while (!rest.empty()) {
-    auto end = rest.find(';');
-    auto pair = rest.substr(0, end);
-    rest = end == std::string_view::npos ? std::string_view{}
-                                         : rest.substr(end + 1);
-    pair.remove_prefix(std::min(pair.find_first_not_of(' '), pair.size()));
-    if (pair.starts_with(session_cookie)
-        && pair.substr(session_cookie.size()).starts_with('='))
-      return pair.substr(session_cookie.size() + 1);
-  }
-  return {};
-}
-
-std::optional<problem> authorize_page(gateway_state& state, gateway_call& call,
-                                      std::string_view token) {
-  auto now = state.options.directory->now();
-  auto who = call.directory->authenticate_session(token, now);
-  if (!who)
-    return problems::session_over();
-  if (!is_safe(call.request().method) && is_cross_site(call.request()))
-    return problems::forbidden("This has to come from the page itself.");
-  call.who = std::move(*who);
-  return std::nullopt;
-}
-
-void show_session(gateway_pointer self, const gateway_call& call) {
+void show_sign_in(gateway_pointer self, const gateway_call& call) {
   if (call.directory == nullptr)
     return fail(self, call, problems::unavailable());
   const auto& request = call.request();
@@ -187,8 +128,8 @@ void show_session(gateway_pointer self, const gateway_call& call) {
     = request.header("authorization")
         ? call.directory->authenticate(bearer_of(request))
         : call.directory->authenticate_session(
-          session_token_of(request), self->state.options.directory->now());
-  http_reply reply{200, "application/json", {}, encode_session(who)};
+          sign_in_token_of(request), self->state.options.directory->now());
+  http_reply reply{200, "application/json", {}, encode_sign_in(who)};
   reply.headers = {{"Cache-Control", "no-store"}};
   answer(self, call, std::move(reply));
 }
@@ -231,11 +172,11 @@ void sign_in(gateway_pointer self, const gateway_call_ptr& call) {
 void sign_out(gateway_pointer self, const gateway_call_ptr& call) {
   if (!call->who.session)
     return answer_signed_out(self, call);
-  if (!self->state.options.keeper)
+  if (!self->state.options.refresher)
     return fail(self, *call, problems::unavailable());
   const auto& session = *call->who.session;
   self
-    ->request(self->state.options.keeper,
+    ->request(self->state.options.refresher,
               caf::duration{limits::query_answer_max}, atom::close_v,
               session_end{session.session_id, session.expires_at})
     .then([self, call](bool) { answer_signed_out(self, call); },

@@ -1,5 +1,6 @@
 #include "actors/http/client.hpp"
 
+#include "actors/http/header_values.hpp"
 #include "messages/core/error.hpp"
 
 #include <boost/asio/connect.hpp>
@@ -26,20 +27,12 @@ using tcp = net::ip::tcp;
 using request_message = http::request<http::string_body>;
 using response_parser = http::response_parser<http::string_body>;
 
-std::string lower(std::string_view text) {
-  std::string result{text};
-  for (auto& c : result)
-    if (c >= 'A' && c <= 'Z')
-      c = static_cast<char>(c + 32);
-  return result;
-}
-
 http_response take_response(response_parser& in) {
   http_response result;
   auto message = in.release();
   result.status = static_cast<int>(message.result_int());
   for (const auto& field : message)
-    result.headers.emplace_back(lower(field.name_string()),
+    result.headers.emplace_back(lower_case(field.name_string()),
                                 std::string{field.value()});
   result.body = std::move(message.body());
   return result;

@@ -1,5 +1,6 @@
 #include "actors/http/connection.hpp"
 
+#include "actors/http/header_values.hpp"
 #include "actors/http/target.hpp"
 #include "messages/core/log.hpp"
 #include "messages/core/metrics.hpp"
@@ -49,14 +50,6 @@ constexpr auto refused_help
 std::string_view view_of(const beast::flat_buffer& buffer) {
   auto bytes = buffer.cdata();
   return {static_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-std::string lower(std::string_view text) {
-  std::string result{text};
-  for (auto& c : result)
-    if (c >= 'A' && c <= 'Z')
-      c = static_cast<char>(c + 32);
-  return result;
 }
 
 bool is_loopback(const tcp::socket& socket) {
@@ -444,7 +437,7 @@ http_connection::fill(http_request& out, const parser& in) {
   out.from_loopback = from_loopback_;
   out.peer = peer_;
   for (const auto& field : head)
-    out.headers.emplace_back(lower(field.name_string()),
+    out.headers.emplace_back(lower_case(field.name_string()),
                              std::string{field.value()});
   if (!http10_ && head.count(http::field::host) == 0)
     return refuse(400, "malformed-request", "There is no Host.");

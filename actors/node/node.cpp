@@ -525,7 +525,7 @@ private:
     options.reader = all_.purchases;
     options.query = all_.query;
     options.live = all_.live;
-    options.keeper = all_.keeper;
+    options.refresher = all_.keeper;
     options.loopback_only = is_loopback(how_.listen_address);
     options.rate_limit = how_.rate_limit;
     auto web_dir = how_.web_dir.empty() ? default_web_dir() : how_.web_dir;

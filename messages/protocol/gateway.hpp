@@ -16,8 +16,6 @@ using gateway_actor = caf::typed_actor<
   // Answers one HTTP request through its exchange.
   caf::reacts_to<atom::request, http_exchange_ptr>,
   // Refuses new work from now on.
-  caf::reacts_to<atom::drain>,
-  // INTERNAL: Looks after purchases that nobody answered.
-  caf::reacts_to<atom::tick>>;
+  caf::reacts_to<atom::drain>>;
 
 } // namespace tillstream

@@ -139,7 +139,7 @@ query_actor::behavior_type fake_query(query_actor::pointer, script* play) {
 }
 
 directory_actor::behavior_type
-fake_keeper(directory_actor::pointer, script* play) {
+fake_refresher(directory_actor::pointer, script* play) {
   return {
     [](atom::ready) { return readiness{}; },
     [play](atom::open, const sign_in_link& x) { return play->take_link(x); },
@@ -225,12 +225,12 @@ struct fixture : tests::actor_fixture {
     intake = sys.spawn(fake_intake, &play);
     reader = sys.spawn(fake_reader, &play);
     query = sys.spawn(fake_query, &play);
-    keeper = sys.spawn(fake_keeper, &play);
+    refresher = sys.spawn(fake_refresher, &play);
     feed = sys.spawn(fake_feed, &play);
     play.take_link = [](const sign_in_link&) -> caf::result<uuid> {
       return caf::make_error(errc::not_found);
     };
-    options.keeper = keeper;
+    options.refresher = refresher;
     options.live = feed;
     options.directory = view;
     options.intake = intake;
@@ -246,7 +246,7 @@ struct fixture : tests::actor_fixture {
     end(intake);
     end(reader);
     end(query);
-    end(keeper);
+    end(refresher);
     end(feed);
   }
 
@@ -409,7 +409,7 @@ struct fixture : tests::actor_fixture {
   admission_actor intake;
   purchase_reader_actor reader;
   query_actor query;
-  directory_actor keeper;
+  directory_actor refresher;
   live_feed_actor feed;
   gateway_options options;
   gateway_actor subject;
@@ -1132,7 +1132,7 @@ BOOST_AUTO_TEST_CASE(signing_out_ends_the_session_and_clears_the_cookie) {
   BOOST_TEST(
     (header(reply, "Set-Cookie")->find("Max-Age=0") != std::string::npos));
   BOOST_REQUIRE(play.ended.size() == 1u);
-  // As the keeper will have it with its next reading.
+  // As the refresher will have it with its next reading.
   reference.ended_sessions.push_back(play.ended[0].session_id);
   view->set(std::make_shared<directory>(reference));
   check_fails(with_cookie("GET", "/analytics/summary", cookie), 401,

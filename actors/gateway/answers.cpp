@@ -1,4 +1,4 @@
-#include "actors/gateway/call.hpp"
+#include "actors/gateway/answers.hpp"
 
 #include "actors/gateway/problems.hpp"
 #include "messages/core/log.hpp"
@@ -46,20 +46,6 @@ histogram& request_histogram(gateway_state& state, const gateway_call& call) {
   return *slot;
 }
 
-/// Cuts the part before the next `;` off, in lower case and without blanks
-/// around it.
-std::string take_part(std::string_view& rest) {
-  constexpr std::string_view blanks = " \t";
-  auto end = std::min(rest.find(';'), rest.size());
-  auto part = rest.substr(0, end);
-  rest.remove_prefix(std::min(end + 1, rest.size()));
-  part.remove_prefix(std::min(part.find_first_not_of(blanks), part.size()));
-  std::string result{part.substr(0, part.find_last_not_of(blanks) + 1)};
-  for (auto& c : result)
-    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  return result;
-}
-
 } // namespace
 
 void count_answer(gateway_pointer self, const gateway_call& call, int status) {
@@ -93,6 +79,7 @@ void fail(gateway_pointer self, const gateway_call& call, const problem& why) {
     purchase_counter(why.name).add();
   answer(self, call, render_problem(why, call.trace.trace_id));
 }
+
 void fail(gateway_pointer self, const gateway_call& call,
           const caf::error& err) {
   assert(call.where != nullptr);
@@ -107,21 +94,6 @@ void fail(gateway_pointer self, const gateway_call& call,
               {"reason", describe(err)},
               {"trace_id", call.trace.trace_id}});
   fail(self, call, why);
-}
-bool is_json(const http_request& request) {
-  auto encoding = request.header("content-encoding");
-  if (encoding && *encoding != "identity")
-    return false;
-  auto rest = request.header("content-type").value_or(std::string_view{});
-  if (take_part(rest) != "application/json")
-    return false;
-  while (!rest.empty()) {
-    auto parameter = take_part(rest);
-    if (parameter.starts_with("charset=") && parameter != "charset=utf-8"
-        && parameter != "charset=\"utf-8\"")
-      return false;
-  }
-  return true;
 }
 
 } // namespace tillstream
