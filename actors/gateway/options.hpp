@@ -57,7 +57,7 @@ struct gateway_options {
 
   /// Null where the node does not have the role: such requests get a 503.
   admission_actor intake;
-  purchase_reader_actor reader;
+  purchase_lookup_actor reader;
   query_actor query;
   live_feed_actor live;
 

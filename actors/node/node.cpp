@@ -13,13 +13,16 @@
 #include "actors/gateway/web_files.hpp"
 #include "actors/http/server.hpp"
 #include "actors/intake/admission.hpp"
-#include "actors/intake/purchase_reader.hpp"
+#include "actors/intake/backlog_reader.hpp"
+#include "actors/intake/purchase_lookup.hpp"
 #include "actors/intake/transaction_writer.hpp"
+#include "actors/outbox/commit_feed.hpp"
 #include "actors/outbox/relay.hpp"
 #include "actors/query/fallback_reader.hpp"
 #include "actors/query/live_feed.hpp"
 #include "actors/query/query.hpp"
 #include "actors/runtime/fault_point.hpp"
+#include "actors/runtime/pacing.hpp"
 #include "actors/runtime/root_supervisor.hpp"
 #include "actors/runtime/supervisor.hpp"
 #include "actors/runtime/system_config.hpp"
@@ -43,7 +46,6 @@
 #include <array>
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -52,17 +54,6 @@ namespace tillstream {
 namespace {
 
 using namespace std::chrono_literals;
-
-/// Between two rounds of publishing while sales come one after the other; the
-/// shards batch_window as long (`shards.cpp`), so that fewer rounds delay
-/// nobody.
-constexpr auto publish_batch_window = 12ms;
-
-/// For branches whose events come at the same moment, into one commit.
-constexpr auto commit_batch_window = 1ms;
-
-/// From one small commit of purchases to the next.
-constexpr auto writer_rest = 10ms;
 
 /// Purchases in flight from which on the branches are dealt out to all
 /// writers. Two that have little to do write twice as many transactions, each
@@ -184,8 +175,8 @@ strings_ptr branch_ids(const tillstream::chain& chain) {
 /// The actors of a node, drawn as in the README.
 struct picture {
   outbox_relay_actor relay;
-  purchase_reader_actor purchases;
-  purchase_reader_actor backlog;
+  purchase_lookup_actor purchases;
+  backlog_reader_actor backlog;
   std::vector<aggregate_writer_actor> aggregate_writers;
   aggregate_reader_actor aggregate_reader;
   shard_manager_actor shards;
@@ -202,27 +193,13 @@ struct picture {
   gateway_actor door;
 };
 
-/// Where SHARD MANAGER is found by those who were there before it.
-class shards_slot {
-public:
-  void set(shard_manager_actor x) {
-    std::lock_guard guard{mutex_};
-    handle_ = std::move(x);
-  }
-
-  /// Tells whoever is there of what was committed.
-  void tell(const commit_notices_ptr& notices) const {
-    std::unique_lock guard{mutex_};
-    auto whom = handle_;
-    guard.unlock();
-    if (whom)
-      caf::anon_send(whom, atom::committed_v, notices);
-  }
-
-private:
-  mutable std::mutex mutex_;
-  shard_manager_actor handle_;
-};
+/// Passes commit notices on to an actor.
+template <class Handle>
+commit_feed::subscriber notify(Handle whom) {
+  return [whom](const commit_notices_ptr& notices) {
+    caf::anon_send(whom, atom::committed_v, notices);
+  };
+}
 
 /// Draws the picture: spawns everybody, from those who are told to those who
 /// tell.
@@ -293,30 +270,27 @@ private:
         return stream.error();
       return storage::connect_publisher(broker, std::move(on_ack));
     };
-    options.batch_window = publish_batch_window;
-    options.on_found
-      = [shards = shards_slot_](const commit_notices_ptr& notices) {
-          shards->tell(notices);
-        };
+    options.feed = feed_;
     all_.relay = detached<outbox_relay_actor>(supervised("outbox-relay"),
                                               outbox_relay, options);
+    feed_->subscribe_local(notify(all_.relay));
   }
 
   void draw_purchase_readers() {
-    purchase_reader_options options;
-    options.open_reader
+    purchase_lookup_options looking;
+    looking.open_store
       = [dsn = how_.oltp_dsn] { return storage::open_purchase_reader(dsn); };
-    options.open_outbox
+    all_.purchases = detached<purchase_lookup_actor>(
+      supervised("purchase-lookup", how_.readers), purchase_lookup, looking);
+    if (!how_.roles.shards && !how_.roles.query)
+      return;
+    backlog_reader_options reading;
+    reading.open_store
       = [dsn = how_.oltp_dsn] { return storage::open_outbox_store(dsn); };
-    all_.purchases = detached<purchase_reader_actor>(
-      supervised("purchase-reader", how_.readers), purchase_reader, options);
-    // One of its own for what waits to be applied: after a start that is much,
-    // and no till waits behind it. Only one, as a session that reads a page of
-    // the server's memory for the first time takes longer to get at it than to
-    // read it.
-    if (how_.roles.shards || how_.roles.query)
-      all_.backlog = detached<purchase_reader_actor>(
-        supervised("backlog-reader"), purchase_reader, options);
+    // Only one, as a session that reads a page of the server's memory for the
+    // first time takes longer to get at it than to read it.
+    all_.backlog = detached<backlog_reader_actor>(supervised("backlog-reader"),
+                                                  backlog_reader, reading);
   }
 
   void draw_aggregate_reader() {
@@ -337,7 +311,7 @@ private:
     writing.open_store = [dsn = how_.analytics_dsn] {
       return storage::open_aggregate_store(dsn);
     };
-    writing.batch_window = commit_batch_window;
+    writing.batch_window = pacing::apply_batch_window;
     for (size_t i = 0; i < how_.aggregate_writers; ++i)
       all_.aggregate_writers.push_back(detached<aggregate_writer_actor>(
         supervised("aggregate-writer"), aggregate_writer, writing));
@@ -353,7 +327,7 @@ private:
           return start_consumer(*this_sys, broker, std::move(owner));
         };
     all_.shards = sys_.spawn(tillstream::shards, std::move(options));
-    shards_slot_->set(all_.shards);
+    feed_->subscribe_all(notify(all_.shards));
   }
 
   /// No supervisor: a new one would not know what is being given away, and
@@ -407,6 +381,7 @@ private:
     };
     all_.peers
       = detached<peers_actor>(supervised("peers"), tillstream::peers, options);
+    feed_->subscribe_local(notify(all_.peers));
   }
 
   void draw_query() {
@@ -436,23 +411,15 @@ private:
   void draw_intake() {
     transaction_writer_options writing;
     writing.batch_max = how_.write_batch_max;
-    writing.rest = writer_rest;
     writing.open_store = [dsn = how_.oltp_dsn, view = view_] {
       return storage::open_purchase_store(dsn, [view] {
         auto now = view->get();
         return storage::reference_data{now->chain(), now->products()};
       });
     };
-    writing.on_committed
-      = [relay = all_.relay, shards = all_.shards,
-         peers = all_.peers](const commit_notices_ptr& notices) {
-          // SHARD MANAGER first: an event must be known as pending before it
-          // can arrive, here and elsewhere, and before the till has its answer.
-          if (shards)
-            caf::anon_send(shards, atom::committed_v, notices);
-          caf::anon_send(peers, atom::committed_v, notices);
-          caf::anon_send(relay, atom::committed_v, notices);
-        };
+    writing.on_committed = [feed = feed_](const commit_notices_ptr& notices) {
+      feed->publish_local(notices);
+    };
     admission_options options;
     for (size_t i = 0; i < how_.writers; ++i) {
       writing.arriving = std::make_shared<arrivals>();
@@ -557,7 +524,7 @@ private:
   std::string name_;
   directory_view_ptr view_;
   storage::nats_settings broker_;
-  std::shared_ptr<shards_slot> shards_slot_ = std::make_shared<shards_slot>();
+  commit_feed_ptr feed_ = std::make_shared<commit_feed>();
   node_lease_ptr lease_ = std::make_shared<node_lease>();
   ownership_view_ptr owners_ = std::make_shared<ownership_view>();
   picture all_;
@@ -584,7 +551,7 @@ std::vector<std::vector<top_actor>> stages_of(const picture& x) {
   add(2, "ownership", x.ownership);
   add(2, "shards", x.shards);
   add(3, "outbox-relay", x.relay);
-  add(3, "purchase-reader", x.purchases);
+  add(3, "purchase-lookup", x.purchases);
   add(3, "backlog-reader", x.backlog);
   for (const auto& writer : x.aggregate_writers)
     add(3, "aggregate-writer", writer);

@@ -114,8 +114,8 @@ struct commit_notice {
   std::shared_ptr<const std::string> payload;
 };
 
-/// What the PURCHASE READER is asked.
-struct purchase_lookup {
+/// What finds one purchase.
+struct purchase_key {
   /// Where to look.
   std::vector<std::string> branches;
   /// Exactly one of both is set.

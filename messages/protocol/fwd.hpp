@@ -39,7 +39,7 @@ struct peer_query;
 struct publish_ack;
 struct purchase;
 struct purchase_details;
-struct purchase_lookup;
+struct purchase_key;
 struct readiness;
 struct record_result;
 struct session_end;
@@ -85,7 +85,7 @@ CAF_BEGIN_TYPE_ID_BLOCK(tillstream_types, caf::first_custom_type_id)
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::deliveries_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::delivery_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::stream_state))
-  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::purchase_lookup))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::purchase_key))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::purchase_details_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::customer_page_request))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::customer_page_ptr))
@@ -120,7 +120,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::publish_acks_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::deliveries_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::delivery_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::stream_state)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::purchase_lookup)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::purchase_key)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::purchase_details_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::customer_page_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::customer_page_ptr)

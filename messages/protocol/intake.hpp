@@ -35,12 +35,15 @@ using admission_actor = caf::typed_actor<
   // Admits nothing more; answers when all that was admitted is answered.
   caf::replies_to<atom::drain>::with<bool>>;
 
-/// The PURCHASE READER interface: a pool of them is one address.
-using purchase_reader_actor = caf::typed_actor<
+/// The PURCHASE LOOKUP interface: a pool of them is one address.
+using purchase_lookup_actor = caf::typed_actor<
   // Finds one purchase; null when there is none.
-  caf::replies_to<atom::find, purchase_lookup>::with<purchase_details_ptr>,
+  caf::replies_to<atom::find, purchase_key>::with<purchase_details_ptr>,
   // Reads a page of known customers.
-  caf::replies_to<atom::list, customer_page_request>::with<customer_page_ptr>,
+  caf::replies_to<atom::list, customer_page_request>::with<customer_page_ptr>>;
+
+/// The BACKLOG READER interface.
+using backlog_reader_actor = caf::typed_actor<
   // Events of a branch committed since a time, without payload.
   caf::replies_to<atom::recent, std::string,
                   timestamp>::with<commit_notices_ptr>,

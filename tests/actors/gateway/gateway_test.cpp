@@ -88,7 +88,7 @@ private:
 /// What the fake actors do and saw. Outlives them.
 struct script {
   std::function<caf::result<record_result>(const purchase_ptr&)> submit;
-  std::function<caf::result<purchase_details_ptr>(const purchase_lookup&)> find;
+  std::function<caf::result<purchase_details_ptr>(const purchase_key&)> find;
   std::function<caf::result<customer_page_ptr>(const customer_page_request&)>
     list;
   std::function<caf::result<http_reply_ptr>(const analytics_query_ptr&)> ask;
@@ -115,19 +115,12 @@ fake_intake(admission_actor::pointer, script* play) {
   };
 }
 
-purchase_reader_actor::behavior_type
-fake_reader(purchase_reader_actor::pointer, script* play) {
+purchase_lookup_actor::behavior_type
+fake_reader(purchase_lookup_actor::pointer, script* play) {
   return {
-    [play](atom::find, const purchase_lookup& x) { return play->find(x); },
+    [play](atom::find, const purchase_key& x) { return play->find(x); },
     [play](atom::list, const customer_page_request& x) {
       return play->list(x);
-    },
-    [](atom::recent, const std::string&,
-       timestamp) -> caf::result<commit_notices_ptr> {
-      return caf::make_error(errc::internal);
-    },
-    [](atom::state, const std::string&, const uuid&) -> caf::result<int64_t> {
-      return caf::make_error(errc::internal);
     },
   };
 }
@@ -210,7 +203,7 @@ struct fixture : tests::actor_fixture {
       return record_result{verdict::recorded, recorded(x->branch_id)};
     };
     play.find
-      = [](const purchase_lookup&) -> caf::result<purchase_details_ptr> {
+      = [](const purchase_key&) -> caf::result<purchase_details_ptr> {
       return purchase_details_ptr{};
     };
     play.list
@@ -407,7 +400,7 @@ struct fixture : tests::actor_fixture {
   directory_view_ptr view;
   tests::openapi_reader api;
   admission_actor intake;
-  purchase_reader_actor reader;
+  purchase_lookup_actor reader;
   query_actor query;
   directory_actor refresher;
   live_feed_actor feed;
@@ -766,7 +759,7 @@ BOOST_AUTO_TEST_CASE(traceparent_is_passed_on_and_given_back) {
 BOOST_AUTO_TEST_CASE(a_till_looks_in_its_branch_and_the_owner_in_all) {
   std::vector<std::string> looked_in;
   play.find
-    = [&](const purchase_lookup& x) -> caf::result<purchase_details_ptr> {
+    = [&](const purchase_key& x) -> caf::result<purchase_details_ptr> {
     looked_in = x.branches;
     BOOST_TEST((x.purchase_id == parse_uuid(some_id)));
     purchase_details found;
@@ -792,7 +785,7 @@ BOOST_AUTO_TEST_CASE(did_it_land_asks_one_branch) {
   auto path
     = "/purchases?branch_id=branch-1&idempotency_key=" + std::string{key};
   play.find
-    = [&](const purchase_lookup& x) -> caf::result<purchase_details_ptr> {
+    = [&](const purchase_key& x) -> caf::result<purchase_details_ptr> {
     BOOST_TEST((x.branches == std::vector<std::string>{"branch-1"}));
     BOOST_TEST((x.idempotency_key == parse_uuid(key)));
     BOOST_TEST(!x.purchase_id);
@@ -803,7 +796,7 @@ BOOST_AUTO_TEST_CASE(did_it_land_asks_one_branch) {
   BOOST_TEST(ask_gateway(make("GET", path, "till-1")).status == 200);
   BOOST_TEST(ask_gateway(make("GET", path, "owner")).status == 200);
   check_fails(make("GET", path, "till-2"), 403, "forbidden");
-  play.find = [](const purchase_lookup&) -> caf::result<purchase_details_ptr> {
+  play.find = [](const purchase_key&) -> caf::result<purchase_details_ptr> {
     return purchase_details_ptr{};
   };
   check_fails(make("GET", path, "till-1"), 404, "not-found");
@@ -896,7 +889,7 @@ BOOST_AUTO_TEST_CASE(queries_go_to_query_and_its_reply_goes_out) {
 }
 
 BOOST_AUTO_TEST_CASE(readers_in_trouble_are_a_503) {
-  play.find = [](const purchase_lookup&) -> caf::result<purchase_details_ptr> {
+  play.find = [](const purchase_key&) -> caf::result<purchase_details_ptr> {
     return caf::make_error(errc::unavailable);
   };
   play.list
