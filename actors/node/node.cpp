@@ -186,11 +186,13 @@ struct picture {
   query_actor query;
   live_feed_actor live;
   std::vector<transaction_writer_actor> writers;
-  admission_actor intake;
+  admission_ptr intake;
   directory_actor keeper;
   janitor_actor cleaner;
   lake_archiver_actor archiver;
   gateway_actor door;
+  /// The gateway that runs now: requests save the hop over its supervisor.
+  std::shared_ptr<published<gateway_actor>> gateway_now;
 };
 
 /// Passes commit notices on to an actor.
@@ -422,15 +424,26 @@ private:
     };
     admission_options options;
     for (size_t i = 0; i < how_.writers; ++i) {
-      writing.arriving = std::make_shared<arrivals>();
-      all_.writers.push_back(detached<transaction_writer_actor>(
-        supervised("transaction-writer"), transaction_writer, writing));
-      options.writers.push_back({all_.writers.back(), writing.arriving});
+      auto slot = std::make_shared<writer_slot>();
+      slot->pacer = std::make_shared<commit_pacer>(pacing::commit_window_max);
+      writing.pacer = slot->pacer;
+      all_.writers.push_back(spawn_writer(writing, slot));
+      options.writers.push_back(std::move(slot));
     }
     options.in_flight_max = how_.purchases_in_flight_max;
     options.spread_min = spread_min;
-    all_.intake = cooperative<admission_actor>(supervised("request-intake"),
-                                               admission, options);
+    all_.intake = std::make_shared<admission>(std::move(options));
+  }
+
+  transaction_writer_actor spawn_writer(const transaction_writer_options& how,
+                                        const writer_slot_ptr& slot) {
+    return spawn_supervisor<transaction_writer_actor>(
+      sys_, supervised("transaction-writer"),
+      publish_child<transaction_writer_actor>(
+        {slot, &slot->current},
+        [how](caf::local_actor* parent) -> transaction_writer_actor {
+          return parent->spawn<caf::detached>(transaction_writer, how);
+        }));
   }
 
   void draw_housekeeping() {
@@ -506,7 +519,7 @@ private:
       = {part_of("directory", all_.keeper), part_of("outbox-relay", all_.relay),
          part_of("ownership", all_.ownership)};
     if (all_.intake)
-      options.parts.push_back(part_of("request-intake", all_.intake));
+      options.parts.push_back(part_of_all("transaction-writer", all_.writers));
     if (all_.shards) {
       options.parts.push_back(part_of("shards", all_.shards));
       for (size_t i = 0; i < all_.aggregate_writers.size(); ++i)
@@ -514,8 +527,13 @@ private:
           part_of("aggregate-writer" + (i > 0 ? fmt::format("-{}", i + 1) : ""),
                   all_.aggregate_writers[i]));
     }
-    all_.door
-      = cooperative<gateway_actor>(supervised("gateway"), gateway, options);
+    all_.gateway_now = std::make_shared<published<gateway_actor>>();
+    all_.door = spawn_supervisor<gateway_actor>(
+      sys_, supervised("gateway"),
+      publish_child<gateway_actor>(
+        all_.gateway_now, [options](caf::local_actor* parent) -> gateway_actor {
+          return parent->spawn(gateway, options);
+        }));
     return caf::unit;
   }
 
@@ -542,7 +560,6 @@ std::vector<std::vector<top_actor>> stages_of(const picture& x) {
   add(0, "janitor", x.cleaner);
   add(0, "lake-archiver", x.archiver);
   add(0, "live-feed", x.live);
-  add(1, "request-intake", x.intake);
   add(1, "query", x.query);
   add(2, "table-answerer", x.tables);
   for (const auto& writer : x.writers)
@@ -608,8 +625,10 @@ public:
     http_server_options edge;
     edge.address = how_.listen_address;
     edge.port = how_.port;
-    edge.on_request = [door = all_.door](http_exchange_ptr exchange) {
-      caf::anon_send(door, atom::request_v, std::move(exchange));
+    edge.on_request = [now = all_.gateway_now](http_exchange_ptr exchange) {
+      // Without a gateway the exchange is dropped, and answers by itself.
+      if (auto gateway = now->get())
+        caf::anon_send(*gateway, atom::request_v, std::move(exchange));
     };
     auto server = http_server::start(std::move(edge));
     if (!server)
@@ -634,7 +653,9 @@ public:
       caf::anon_send(all_.door, atom::drain_v);
       server_->stop(share);
     }
-    drained(self, all_.intake, "request-intake", share);
+    if (all_.intake && !all_.intake->drain(share))
+      log::warning("node.purchases_in_flight",
+                   {{"purchases", all_.intake->in_flight()}});
     drained(self, all_.relay, "outbox-relay", share);
     // Ends the shards, too.
     drained(self, all_.ownership, "ownership", leave_share(how_) + share);

@@ -25,14 +25,11 @@ namespace tillstream {
 /// the broker and back. Plain bookkeeping without I/O, bounded by
 /// `notices_max`.
 ///
-// clang-format off
-///              ┌──────────── stop ─────────────┐
-///              v                               │
-///           blocked ── probe ──> in_flight <── send_next ── waiting <── admit
-///                                    │
-///                                    └── acked ──> sent_rows ── confirm_sent
-///                                                                  (gone)
-// clang-format on
+///   admit ──> waiting ── send ──> in_flight ── acked ──> sent_rows ──> gone
+///                ^                 ^     │                 (confirm_sent)
+///        release │           probe │     │ stop
+///                │                 │     v
+///                └──────────────── blocked
 ///
 /// Healthy branches share `waiting`, ordered by `seq`, which keeps each
 /// branch's order and is fair between them. A branch that the broker refused

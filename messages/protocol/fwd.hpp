@@ -37,7 +37,6 @@ struct peer_answer;
 struct peer_message;
 struct peer_query;
 struct publish_ack;
-struct purchase;
 struct purchase_details;
 struct purchase_key;
 struct readiness;
@@ -47,10 +46,10 @@ struct shard_answer;
 struct shard_query;
 struct sign_in_link;
 struct stream_state;
+struct submission;
 struct uuid;
 class http_exchange;
 
-using purchase_ptr = std::shared_ptr<const purchase>;
 using commit_notices_ptr = std::shared_ptr<const std::vector<commit_notice>>;
 using publish_acks_ptr = std::shared_ptr<const std::vector<publish_ack>>;
 using deliveries_ptr = std::shared_ptr<const std::vector<delivery>>;
@@ -78,7 +77,7 @@ using live_listener_ptr = std::shared_ptr<live_listener>;
 CAF_BEGIN_TYPE_ID_BLOCK(tillstream_types, caf::first_custom_type_id)
 
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::uuid))
-  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::purchase_ptr))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::submission))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::record_result))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::commit_notices_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::publish_acks_ptr))
@@ -113,7 +112,7 @@ CAF_BEGIN_TYPE_ID_BLOCK(tillstream_types, caf::first_custom_type_id)
 CAF_END_TYPE_ID_BLOCK(tillstream_types)
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::uuid)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::purchase_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::submission)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::record_result)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::commit_notices_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::publish_acks_ptr)

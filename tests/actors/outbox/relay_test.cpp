@@ -27,6 +27,7 @@ struct fixture : actor_fixture {
       return connect_fake_broker(broker, std::move(on_ack));
     };
     options.seed = 1;
+    options.batch_window = 0ms; // Most tests are about something else.
   }
 
   ~fixture() {
@@ -123,6 +124,19 @@ BOOST_AUTO_TEST_CASE(a_committed_event_is_published_as_committed_and_marked) {
   BOOST_TEST(message.payload == "b1#7");
   advance(options.confirm_delay);
   BOOST_TEST(table.unsent() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(
+  few_events_wait_for_the_batch_window_and_the_first_does_not) {
+  options.batch_window = pacing::publish_window;
+  start();
+  advance(1s);
+  sell("b1", 1, 1);
+  BOOST_TEST(broker.in_flight.size() == 1u);
+  sell("b1", 2, 3);
+  BOOST_TEST(broker.in_flight.size() == 1u);
+  advance(pacing::publish_window);
+  BOOST_TEST(broker.in_flight.size() == 3u);
 }
 
 BOOST_AUTO_TEST_CASE(nothing_is_marked_before_the_broker_acknowledged_it) {
