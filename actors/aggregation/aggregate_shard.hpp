@@ -51,7 +51,7 @@ struct aggregate_shard_options {
   /// Not null.
   writer_pool_ptr writers = nullptr;
   aggregate_reader_actor reader = {};
-  purchase_reader_actor purchases = {};
+  backlog_reader_actor purchases = {};
   outbox_relay_actor relay = {};
 
   /// The database's clock.

@@ -1,6 +1,7 @@
 #include "actors/aggregation/shard_manager.hpp"
 
 #include "actors/runtime/fault_point.hpp"
+#include "actors/runtime/pacing.hpp"
 #include "actors/runtime/system_config.hpp"
 #include "messages/core/error.hpp"
 #include "messages/core/log.hpp"
@@ -34,10 +35,6 @@ constexpr std::string_view log_gave_up = "shard_manager.gave_up";
 
 /// A shard tells that it has loaded by answering its first query.
 constexpr auto start_answer_max = limits::shard_load_max + 10s;
-
-/// Of a busy branch: half of what a sale may take to be seen goes into the
-/// batch window, and a third of the pipeline's work is saved.
-constexpr auto apply_batch_window = 12ms;
 
 /// A node's lag is part of each of its heartbeats.
 constexpr auto load_interval = 1s;
@@ -214,7 +211,7 @@ options_of(const shard_manager_state& state, const std::string& branch_id,
   result.limiter = options.gate;
   result.lag_ms = branch.lag_ms;
   result.now = [view = options.view] { return view->now(); };
-  result.batch_window = apply_batch_window;
+  result.batch_window = pacing::apply_window;
   result.fetch_max = credit_of(state);
   result.batch_max = std::min(result.batch_max, result.fetch_max);
   result.seed = options.seed + std::hash<std::string>{}(branch_id);

@@ -48,7 +48,7 @@ struct shard_manager_options {
 
   writer_pool_ptr writers = nullptr;
   aggregate_reader_actor reader = {};
-  purchase_reader_actor purchases = {};
+  backlog_reader_actor purchases = {};
   outbox_relay_actor relay = {};
 
   /// Starts the STREAM CONSUMER under a supervisor of its own, to deliver to

@@ -19,7 +19,7 @@ namespace tillstream {
 namespace {
 
 void find_purchase(gateway_pointer self, const gateway_call_ptr& call,
-                   purchase_lookup lookup) {
+                   purchase_key lookup) {
   self
     ->request(self->state.options.reader,
               caf::duration{limits::query_answer_max}, atom::find_v,
@@ -84,7 +84,7 @@ void get_purchase(gateway_pointer self, const gateway_call_ptr& call) {
   auto purchase_id = parse_uuid(call->segment);
   if (!purchase_id)
     return fail(self, *call, problems::not_found("There is no such purchase."));
-  purchase_lookup lookup;
+  purchase_key lookup;
   lookup.branches = visible_branches(*call);
   lookup.purchase_id = *purchase_id;
   find_purchase(self, call, std::move(lookup));
@@ -108,7 +108,7 @@ void find_by_key(gateway_pointer self, const gateway_call_ptr& call) {
       && call->who.branch_id != *branch_id.value)
     return fail(self, *call,
                 problems::forbidden("This key is for another branch."));
-  purchase_lookup lookup;
+  purchase_key lookup;
   lookup.branches = {*branch_id.value};
   lookup.idempotency_key = *parsed;
   find_purchase(self, call, std::move(lookup));

@@ -2,6 +2,7 @@
 
 #include "actors/directory/view.hpp"
 #include "actors/gateway/web_files.hpp"
+#include "actors/intake/admission.hpp"
 #include "messages/core/error.hpp"
 #include "messages/core/limits.hpp"
 #include "messages/model/readiness.hpp"
@@ -15,7 +16,9 @@
 #include <caf/typed_actor.hpp>
 #include <caf/typed_event_based_actor.hpp>
 
+#include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,13 +54,35 @@ gateway_part part_of(std::string name, Handle whom) {
   return {std::move(name), std::move(request)};
 }
 
+/// Makes one part of several actors of a kind: ready when all are; the first
+/// that is not answers for all.
+template <class Handle>
+gateway_part
+part_of_all(const std::string& name, const std::vector<Handle>& actors) {
+  std::vector<gateway_part> parts;
+  for (const auto& x : actors)
+    parts.push_back(part_of(name, x));
+  auto request = [parts](gateway_impl::pointer self,
+                         const std::function<void(readiness)>& answer) {
+    auto open = std::make_shared<size_t>(parts.size());
+    for (const auto& part : parts)
+      part.request_readiness(self, [open, answer](readiness x) {
+        if (*open == 0 || (x.ready && --*open > 0))
+          return;
+        *open = 0;
+        answer(std::move(x));
+      });
+  };
+  return {name, std::move(request)};
+}
+
 /// Tuning of the GATEWAY.
 struct gateway_options {
   directory_view_ptr directory;
 
   /// Null where the node does not have the role: such requests get a 503.
-  admission_actor intake;
-  purchase_reader_actor reader;
+  admission_ptr intake;
+  purchase_lookup_actor reader;
   query_actor query;
   live_feed_actor live;
 

@@ -21,6 +21,11 @@ using std::chrono::seconds;
 /// How late it may be noticed that a purchase got no answer.
 constexpr auto late_check_interval = milliseconds{500};
 
+/// A writer answers to a purchase's deadline unless its database session
+/// blocks; the gateway waits a little longer, then nobody knows the outcome.
+constexpr auto answer_grace = limits::write_answer_max - limits::write_wait_max;
+static_assert(answer_grace > milliseconds{0});
+
 /// The header as received; more than one makes a value that is no UUID.
 std::optional<std::string> idempotency_header(const http_request& request) {
   std::optional<std::string> result;
@@ -113,14 +118,18 @@ void schedule_check(gateway_pointer self) {
 
 void submit(gateway_pointer self, const gateway_call_ptr& call, purchase x) {
   auto& state = self->state;
+  auto permit = state.options.intake->admit(x.branch_id);
+  if (!permit)
+    return fail(self, *call, permit.error());
   schedule_check(self);
   auto id = ++state.last_submit;
+  submission what{std::make_shared<const purchase>(std::move(x)),
+                  self->clock().now() + limits::write_wait_max, *permit};
   state.submits.emplace(
-    id, gateway_state::submitted{self->clock().now() + limits::write_answer_max,
-                                 call});
+    id, gateway_state::submitted{what.deadline + answer_grace, call});
   self
-    ->request(state.options.intake, caf::infinite, atom::submit_v,
-              std::make_shared<const purchase>(std::move(x)))
+    ->request((*permit)->writer(), caf::infinite, atom::submit_v,
+              std::move(what))
     .then(
       [self, id](const record_result& result) {
         auto waiting = take_submitted(self->state, id);
@@ -137,6 +146,7 @@ void submit(gateway_pointer self, const gateway_call_ptr& call, purchase x) {
         if (auto waiting = take_submitted(self->state, id))
           fail(self, *waiting, err);
       });
+  (*permit)->sent();
 }
 
 } // namespace

@@ -35,7 +35,7 @@ struct gateway_state {
   /// Set by `atom::drain`.
   bool draining = false;
 
-  /// Purchases that ADMISSION has, in the order of their deadlines. A
+  /// Purchases that the writers have, in the order of their deadlines. A
   /// timeout of each request wakes the clock's thread for every sale.
   struct submitted {
     caf::actor_clock::time_point deadline;

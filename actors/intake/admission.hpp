@@ -1,38 +1,39 @@
 #pragma once
 
 #include "actors/intake/commit_pacer.hpp"
+#include "actors/runtime/snapshot_holder.hpp"
 #include "messages/core/limits.hpp"
 #include "messages/protocol/intake.hpp"
 
-#include <caf/actor_clock.hpp>
-#include <caf/timespan.hpp>
+#include <caf/expected.hpp>
 #include <caf/typed_actor.hpp>
-#include <caf/typed_event_based_actor.hpp>
-#include <caf/typed_response_promise.hpp>
 
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
-#include <cstdint>
-#include <map>
 #include <memory>
-#include <string>
+#include <mutex>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace tillstream {
 
-/// A TRANSACTION WRITER, or its supervisor, and where its purchases are
-/// counted.
-struct counted_writer {
-  transaction_writer_actor handle;
-  arrivals_ptr arriving = std::make_shared<arrivals>();
+/// A TRANSACTION WRITER as its clients know it.
+struct writer_slot {
+  /// The writer that runs now; its supervisor sets it at each start. Purchases
+  /// go there without a hop over the supervisor. One that has ended answers
+  /// `caf::sec::request_receiver_down`.
+  snapshot_holder<transaction_writer_actor> current;
+
+  commit_pacer_ptr pacer = std::make_shared<commit_pacer>();
 };
+
+using writer_slot_ptr = std::shared_ptr<writer_slot>;
 
 /// Tuning of ADMISSION.
 struct admission_options {
   /// The order counts: a branch belongs to one of them.
-  std::vector<counted_writer> writers = {};
+  std::vector<writer_slot_ptr> writers = {};
 
   /// With fewer purchases in flight the first writer gets all. A retry may then
   /// come to another writer than its first attempt: it finds a held lock, and
@@ -41,71 +42,72 @@ struct admission_options {
 
   /// Purchases admitted and not yet answered.
   size_t in_flight_max = limits::purchases_in_flight_max;
-
-  /// A writer answers in seconds, or ends and is answered for. This only keeps
-  /// a lost answer from costing its place for ever, so it is far above what a
-  /// blocked session may take: a place that is given back too early would let
-  /// the writers' queues grow beyond their bound. Looked after when the next
-  /// purchase comes: a timer for each costs two wake-ups of the clock's thread.
-  caf::timespan answer_max = std::chrono::minutes{5};
 };
 
-/// A purchase that a writer has.
-struct admitted_purchase {
-  caf::typed_response_promise<record_result> promise;
+class admission;
 
-  /// The answer is lost then.
-  caf::actor_clock::time_point deadline;
+/// A place among the purchases in flight. It travels with its purchase and is
+/// given back with the last reference: when the writer has answered, or with
+/// the mailbox of a writer that ended.
+class admission_permit {
+public:
+  admission_permit(std::shared_ptr<admission> from, writer_slot_ptr writer);
+  ~admission_permit();
+
+  admission_permit(const admission_permit&) = delete;
+  admission_permit& operator=(const admission_permit&) = delete;
+
+  /// The writer of the purchase's branch; null before its first start.
+  transaction_writer_actor writer() const;
+
+  /// To be called after the purchase was sent to `writer()`.
+  void sent() const {
+    writer_->pacer->arrived();
+  }
+
+private:
+  std::shared_ptr<admission> from_;
+  writer_slot_ptr writer_;
 };
 
-/// Whether a writer is ready, while the writers are asked.
-struct ready_query {
-  caf::typed_response_promise<readiness> promise;
+using admission_permit_ptr = std::shared_ptr<admission_permit>;
 
-  /// Writers that did not answer yet.
-  size_t open = 0;
-};
-
-/// State of ADMISSION.
-struct admission_state {
-  admission_state() = default;
-
-  /// Answers whoever waits.
-  ~admission_state();
-
-  static inline const char* name = "request-intake";
-
-  admission_options options;
-
-  uint64_t last_id = 0;
-
-  /// Who waits for a writer, in the order of the deadlines.
-  std::map<uint64_t, admitted_purchase> in_flight;
-
-  std::unordered_map<uint64_t, ready_query> queries;
-
-  bool draining = false;
-
-  /// Who waits until `in_flight` is empty.
-  std::vector<caf::typed_response_promise<bool>> drained;
-};
-
-/// The door to the TRANSACTION WRITERS.
+/// Bounds the purchases that the TRANSACTION WRITERS have, and chooses a writer
+/// for each.
 ///
-/// - Promise: admits at most `in_flight_max` purchases at a time and answers
-///   each once. Under load all purchases of a branch go to one writer, so that
-///   retries of a till meet their first attempt in the same batch, not in a
-///   lock.
-/// - Thread: cooperative; no handler blocks.
-/// - Limits: holds the credits that bound every queue behind it.
-/// - Failure: a place is given back when the writer answers, or when CAF
-///   answers for a writer that is gone. When the intake itself ends, whoever
-///   waits gets `errc::in_doubt`: the writer goes on without it.
-/// @param self The actor handle.
-/// @param options Moved into the state.
-admission_actor::behavior_type
-admission(admission_actor::stateful_pointer<admission_state> self,
-          admission_options options);
+/// - Promise: at most `in_flight_max` purchases at a time, each of which holds
+///   a permit; so it bounds every queue behind it. Under load all purchases of
+///   a branch go to one writer, so that retries of a till meet their first
+///   attempt in the same batch, not in a lock.
+/// - Thread: any; holds a mutex for a few instructions.
+/// - Failure: a permit is an object, so none is lost with an actor that ends.
+class admission : public std::enable_shared_from_this<admission> {
+public:
+  explicit admission(admission_options options);
+
+  /// Admits one purchase.
+  /// @returns `errc::overloaded` or `errc::shutting_down` if it does not.
+  caf::expected<admission_permit_ptr> admit(std::string_view branch_id);
+
+  /// Admits nothing more and waits until all that was admitted is answered.
+  /// @returns whether it is, within `timeout`.
+  bool drain(std::chrono::milliseconds timeout);
+
+  size_t in_flight() const;
+
+private:
+  friend class admission_permit;
+
+  void give_back();
+
+  admission_options options_;
+  mutable std::mutex mutex_;
+  std::condition_variable drained_;
+  size_t in_flight_ = 0;
+  bool draining_ = false;
+};
+
+using admission_ptr = std::shared_ptr<admission>;
 
 /// Which of `writers` a branch belongs to: FNV-1a (64 bits) of the id, so the
 /// same on every node and in every build. @pre `writers > 0`

@@ -19,14 +19,13 @@ namespace tillstream {
 namespace {
 
 using self_pointer
-  = transaction_writer_actor::stateful_pointer<transaction_writer_state>;
+  = transaction_writer_impl::stateful_pointer<transaction_writer_state>;
 using time_point = pending_purchase::time_point;
 using pending_list = std::vector<pending_purchase>;
 
-constexpr std::string_view log_lost = "writer-session-lost";
-constexpr std::string_view log_open = "writer-session-open";
-constexpr std::string_view log_closed = "writer-session-not-open";
-constexpr std::string_view log_doubt = "writer-commit-in-doubt";
+constexpr std::string_view log_away = "writer.database_away";
+constexpr std::string_view log_open = "writer.session_open";
+constexpr std::string_view log_doubt = "writer.commit_in_doubt";
 
 /// Waits of a purchase whose key is held elsewhere: 5, 20, 80, 320, 1280 ms.
 /// Each attempt may cost the writer a lock time-out, so few of them must span
@@ -34,11 +33,6 @@ constexpr std::string_view log_doubt = "writer-commit-in-doubt";
 /// by a neighbour's commit that is nearly done.
 constexpr auto retry_wait_first = std::chrono::milliseconds{5};
 constexpr int retry_wait_factor = 4;
-
-/// Purchases of a transaction after which the writer rests. A few may come from
-/// tills that sell one after the other; many are a batch already.
-constexpr size_t rest_from = 3;
-constexpr size_t rest_below = 32;
 
 struct writer_metrics {
   histogram& batch_size = metrics().get_histogram("tillstream_write_batch_size",
@@ -97,23 +91,23 @@ pending_list take(pending_list& xs, size_t count, Predicate wanted) {
     return false;
   };
   // Not remove_if, which may call the predicate on a copy.
-  pending_list rest;
+  pending_list others;
   for (auto& x : xs)
     if (stays(x))
-      rest.push_back(std::move(x));
-  xs = std::move(rest);
+      others.push_back(std::move(x));
+  xs = std::move(others);
   return taken;
 }
 
-/// Sends a `flush` for the first of `held` that is due.
+/// Sends a `flush` for the first of `deferred` that is due.
 void schedule(self_pointer self) {
   auto& state = self->state;
-  if (state.held.empty())
+  if (state.deferred.empty())
     return;
   auto open = state.store.is_open();
   auto due = time_point::max();
-  for (auto& x : state.held)
-    due = std::min(due, open ? x.retry_at : x.deadline);
+  for (auto& x : state.deferred)
+    due = std::min(due, open ? x.retry_at : x.request.deadline);
   if (state.wake && *state.wake <= due)
     return;
   state.wake = due;
@@ -121,18 +115,18 @@ void schedule(self_pointer self) {
 }
 
 /// Keeps a purchase for a later batch.
-void hold(self_pointer self, pending_purchase x) {
+void defer(self_pointer self, pending_purchase x) {
   x.retry_wait = x.retry_wait.count() == 0 ? caf::timespan{retry_wait_first}
                                            : x.retry_wait * retry_wait_factor;
-  x.retry_at = std::min(self->clock().now() + x.retry_wait, x.deadline);
-  self->state.held.push_back(std::move(x));
+  x.retry_at = std::min(self->clock().now() + x.retry_wait, x.request.deadline);
+  self->state.deferred.push_back(std::move(x));
 }
 
 /// Answers all that cannot become durable by what was sent so far.
-void answer_down(self_pointer self, const caf::error& err) {
+void fail_undurable(self_pointer self, const caf::error& err) {
   auto& state = self->state;
   auto sure = [](pending_purchase& x) { return !x.in_doubt; };
-  for (auto xs : {&state.fresh, &state.held})
+  for (auto xs : {&state.queued, &state.deferred})
     for (auto& x : take(*xs, xs->size(), sure))
       answer(x, err);
 }
@@ -142,30 +136,31 @@ void lose_session(self_pointer self, const caf::error& err) {
   auto& state = self->state;
   auto now = self->clock().now();
   auto doubt = err == errc::in_doubt;
-  log::warning(doubt ? log_doubt : log_lost,
+  log::warning(doubt ? log_doubt : log_away,
                {{"error", describe(err)}, {"batch", state.batch.size()}});
+  state.store_reported = true;
   for (auto& x : std::exchange(state.batch, {})) {
     x.in_doubt = x.in_doubt || doubt;
     x.retry_at = now;
-    state.held.push_back(std::move(x));
+    state.deferred.push_back(std::move(x));
   }
   state.recording = false;
   state.store.drop(now, err);
-  answer_down(self, doubt ? caf::make_error(errc::unavailable,
-                                            "the session is opened anew")
-                          : err);
+  fail_undurable(self, doubt ? caf::make_error(errc::unavailable,
+                                               "the session is opened anew")
+                             : err);
   self->scheduled_send(self, state.store.retry_at(), atom::reopen_v);
 }
 
 using key_set = std::set<std::pair<std::string, uuid>>;
 
-/// Deals with the store's word on one purchase.
+/// Deals with the store's verdict on one purchase.
 /// @param settled Keys of doubtful purchases that are answered already.
 void resolve(self_pointer self, pending_purchase x, record_result result,
              key_set& settled) {
   if (result.outcome == verdict::in_progress) {
-    if (self->clock().now() < x.deadline)
-      hold(self, std::move(x));
+    if (self->clock().now() < x.request.deadline)
+      defer(self, std::move(x));
     else if (x.in_doubt)
       answer(x, caf::make_error(errc::in_doubt, "the key is still held"));
     else
@@ -176,7 +171,10 @@ void resolve(self_pointer self, pending_purchase x, record_result result,
     stats().settled.add();
     // The lost COMMIT had recorded it, for the first who asked.
     if (result.outcome == verdict::replayed
-        && settled.emplace(x.what->branch_id, x.what->idempotency_key).second)
+        && settled
+             .emplace(x.request.what->branch_id,
+                      x.request.what->idempotency_key)
+             .second)
       result.outcome = verdict::recorded;
   }
   answer(x, std::move(result));
@@ -202,7 +200,8 @@ void resolve_batch(self_pointer self, storage::record_batch_result result) {
 }
 
 /// Runs one batch. @pre the session is open
-/// @returns how many had come when it was durable and nobody was answered yet.
+/// @returns how many had arrived when it was durable and nobody was answered
+/// yet.
 uint64_t commit(self_pointer self, pending_list xs) {
   auto& state = self->state;
   if (xs.empty())
@@ -212,11 +211,11 @@ uint64_t commit(self_pointer self, pending_list xs) {
   fault_point("transaction-writer.batch");
   std::vector<purchase_ptr> purchases;
   for (auto& x : state.batch)
-    purchases.push_back(x.what);
+    purchases.push_back(x.request.what);
   stats().batch_size.observe(purchases.size());
   state.recording = true;
   auto result = state.store->record(purchases);
-  auto arrived = state.options.arriving->count();
+  auto arrived = state.options.pacer->arrivals();
   if (result)
     resolve_batch(self, std::move(*result));
   else
@@ -226,19 +225,17 @@ uint64_t commit(self_pointer self, pending_list xs) {
 
 /// Answers those in doubt who waited long enough for a session.
 void expire(self_pointer self) {
-  auto& held = self->state.held;
+  auto& deferred = self->state.deferred;
   auto now = self->clock().now();
-  auto late = [now](pending_purchase& x) { return x.deadline <= now; };
-  for (auto& x : take(held, held.size(), late))
+  auto late = [now](pending_purchase& x) { return x.request.deadline <= now; };
+  for (auto& x : take(deferred, deferred.size(), late))
     answer(x, caf::make_error(errc::in_doubt, "no session to settle it"));
 }
 
 /// Commits what is in doubt, what came since the last commit, and what was
-/// held back and is due, in this order and in batches of their own: who waits
-/// for a stuck neighbour must not delay the others. Then rests on its thread:
-/// purchases that come meanwhile wake nobody. Tills that wait for their answers
-/// come again at once and no others do, so that the rest is short; tills that
-/// sell as customers come are more than were answered, and it is whole.
+/// deferred and is due, in this order. Deferred purchases get a batch of their
+/// own, so one blocked key does not delay the others. Then waits on its thread
+/// as the pacer says: purchases that come meanwhile wake nobody.
 void flush(self_pointer self) {
   auto& state = self->state;
   auto now = self->clock().now();
@@ -248,56 +245,59 @@ void flush(self_pointer self) {
   auto doubtful = [now](auto& x) { return x.in_doubt && x.retry_at <= now; };
   auto due = [now](auto& x) { return x.retry_at <= now; };
   if (state.store.is_open())
-    commit(self, take(state.held, all, doubtful));
-  auto began = std::chrono::steady_clock::now();
-  auto together = state.fresh.size();
-  uint64_t all_back = together;
+    commit(self, take(state.deferred, all, doubtful));
+  commit_pacer::commit last;
+  last.purchases = state.queued.size();
+  last.began = commit_pacer::clock_type::now();
+  last.arrivals_before = state.options.pacer->arrivals();
   if (state.store.is_open())
-    all_back += commit(self, std::exchange(state.fresh, {}));
+    last.arrivals = commit(self, std::exchange(state.queued, {}));
+  last.ended = commit_pacer::clock_type::now();
   if (state.store.is_open())
-    commit(self, take(state.held, all, due));
+    commit(self, take(state.deferred, all, due));
   if (!state.store.is_open())
     expire(self);
   schedule(self);
-  if (together >= rest_from && together < rest_below)
-    state.options.arriving->await(all_back, began + state.options.rest);
+  state.options.pacer->pace(last);
 }
 
 void reopen(self_pointer self) {
   auto& store = self->state.store;
   if (store.is_open())
     return;
+  auto& reported = self->state.store_reported;
   if (store.open(self->clock().now())) {
+    reported = false;
     log::info(log_open);
     flush(self);
     return;
   }
-  log::warning(log_closed, {{"error", describe(store.error())}});
+  if (!std::exchange(reported, true))
+    log::warning(log_away, {{"error", describe(store.error())}});
   self->scheduled_send(self, store.retry_at(), atom::reopen_v);
 }
 
-caf::result<record_result> submit(self_pointer self, purchase_ptr& what) {
+caf::result<record_result> submit(self_pointer self, submission& request) {
   fault_point("transaction-writer.submit");
   auto& state = self->state;
   if (!state.store.is_open()) {
     count_outcome(to_string(errc::unavailable));
     return caf::make_error(errc::unavailable, "no database session");
   }
-  if (state.fresh.empty())
+  if (state.queued.empty())
     self->send(self, atom::flush_v);
   pending_purchase x;
-  x.what = std::move(what);
+  x.request = std::move(request);
   x.promise = self->make_response_promise<record_result>();
-  x.deadline = self->clock().now() + state.options.wait_max;
   auto promise = x.promise;
-  state.fresh.push_back(std::move(x));
+  state.queued.push_back(std::move(x));
   stats().queue_depth.add(1);
-  if (state.fresh.size() == state.options.batch_max)
+  if (state.queued.size() == state.options.batch_max)
     flush(self);
   return promise;
 }
 
-readiness tell(const transaction_writer_state& state) {
+readiness ready(const transaction_writer_state& state) {
   auto open = state.store.is_open();
   return {state.name, open, open ? "" : describe(state.store.error())};
 }
@@ -307,23 +307,23 @@ readiness tell(const transaction_writer_state& state) {
 transaction_writer_state::~transaction_writer_state() {
   auto unsure = caf::make_error(errc::in_doubt, "the writer ended");
   auto sure = caf::make_error(errc::unavailable, "the writer ended");
-  for (auto xs : {&fresh, &batch, &held})
+  for (auto xs : {&queued, &batch, &deferred})
     for (auto& x : *xs)
       if (x.promise.pending())
         answer(x, x.in_doubt || (recording && xs == &batch) ? unsure : sure);
 }
 
-transaction_writer_actor::behavior_type
+transaction_writer_impl::behavior_type
 transaction_writer(self_pointer self, transaction_writer_options options) {
-  assert(options.open_store && options.arriving && options.batch_max > 0);
+  assert(options.open_store && options.pacer && options.batch_max > 0);
   install_handlers(self);
   auto& state = self->state;
   state.options = std::move(options);
   state.store = {state.options.open_store, state.options.seed + self->id()};
   reopen(self);
   return {
-    [self](atom::submit, purchase_ptr& what) { return submit(self, what); },
-    [self](atom::ready) { return tell(self->state); },
+    [self](atom::submit, submission& x) { return submit(self, x); },
+    [self](atom::ready) { return ready(self->state); },
     [self](atom::flush) { flush(self); },
     [self](atom::reopen) { reopen(self); },
   };

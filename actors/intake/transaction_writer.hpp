@@ -27,27 +27,16 @@ struct transaction_writer_options {
   std::function<caf::expected<storage::purchase_store_ptr>()> open_store
     = nullptr;
 
-  /// Told what became durable, before anybody is answered, so that whoever
-  /// asks after a 201 finds it pending. Runs on the writer's thread: hand the
-  /// notices to actors and return.
+  /// Called with what became durable before anybody is answered, so that
+  /// whoever reads after a 201 finds it pending. Runs on the writer's thread:
+  /// hand the notices to actors and return.
   std::function<void(const commit_notices_ptr&)> on_committed = nullptr;
 
   /// Upper bound of one commit.
   size_t batch_max = limits::write_batch_max;
 
-  /// From one small commit's begin to the next one's at most, while several
-  /// purchases come at a time; 0: at once. Each costs the machine as much as
-  /// five purchases, so under half load it is the many small ones that make
-  /// sales wait (docs/decisions/0018).
-  std::chrono::microseconds rest{0};
-
-  /// Counts who comes: a rest ends when as many have come as the commit
-  /// answered. Not null.
-  arrivals_ptr arriving = std::make_shared<arrivals>();
-
-  /// How long a purchase waits for a key that is held elsewhere, or for its
-  /// doubt to be settled.
-  caf::timespan wait_max = limits::write_wait_max;
+  /// Spaces small commits, and counts who arrives. Not null.
+  commit_pacer_ptr pacer = std::make_shared<commit_pacer>();
 
   /// Seeds the jitter, together with the actor's id: several actors may be
   /// started with the same options.
@@ -58,11 +47,8 @@ struct transaction_writer_options {
 struct pending_purchase {
   using time_point = caf::actor_clock::time_point;
 
-  purchase_ptr what;
+  submission request;
   caf::typed_response_promise<record_result> promise;
-
-  /// When it is answered at the latest.
-  time_point deadline;
 
   /// When it may go into another batch, if it was held back.
   time_point retry_at;
@@ -74,8 +60,8 @@ struct pending_purchase {
   bool in_doubt = false;
 };
 
-/// State of a TRANSACTION WRITER. A purchase is in exactly one of `fresh`,
-/// `batch` and `held` until it is answered.
+/// State of a TRANSACTION WRITER. A purchase is in exactly one of `queued`,
+/// `batch` and `deferred` until it is answered.
 struct transaction_writer_state {
   transaction_writer_state() = default;
 
@@ -89,8 +75,11 @@ struct transaction_writer_state {
 
   session<storage::purchase_store> store;
 
+  /// There is no session, and the log says so.
+  bool store_reported = false;
+
   /// Collected since the last commit; at most `batch_max`.
-  std::vector<pending_purchase> fresh;
+  std::vector<pending_purchase> queued;
 
   /// In the store's hands.
   std::vector<pending_purchase> batch;
@@ -100,43 +89,47 @@ struct transaction_writer_state {
   bool recording = false;
 
   /// For a later batch: key or receipt are in use elsewhere, or in doubt.
-  std::vector<pending_purchase> held;
+  std::vector<pending_purchase> deferred;
 
-  /// When the next `flush` for `held` is due.
+  /// When the next `flush` for `deferred` is due.
   std::optional<pending_purchase::time_point> wake;
 };
 
+/// The writer and its messages to itself.
+using transaction_writer_impl = transaction_writer_actor::extend<
+  // Commits everything collected since the last commit.
+  caf::reacts_to<atom::flush>,
+  // Tries to open a session again.
+  caf::reacts_to<atom::reopen>>;
+
 /// Makes purchases durable, many per commit.
 ///
-/// While one commit blocks, requests batch_window in the mailbox. The first
+/// While one commit blocks, requests collect in the mailbox. The first
 /// request after a commit sends `flush` to the writer itself, which queues
 /// behind all of them; the batch is therefore whatever arrived meanwhile,
-/// without a timer. After a small commit the thread rests (`rest`), with the
-/// same effect, unless all those are back whom it answered: then there is
-/// nobody to wait for.
+/// without a timer. After a small commit the thread may wait
+/// (`commit_pacer`), with the same effect.
 ///
-///           submit              flush                 answer
-///   client ────────> fresh ───────────────> batch ───────────────> client
-///                                          │     ^
-///               key in use, or in doubt    v     │ due, after the fresh
-///                                           held     (in doubt: before)
+///           submit             flush               answer
+///   client ────────> queued ─────────────> batch ──────────> client
+///                                          │   ^
+///               key in use, or in doubt    v   │ due, after the queued
+///                                        deferred  (in doubt: before)
 ///
 /// - Promise: answers `recorded` and `replayed` only for what is durable, and
 ///   `errc::unavailable` only for what it did not write. A COMMIT without an
 ///   answer is settled by running the same batch again on a new session; until
-///   then its purchases wait, at most `wait_max`, then they get
+///   then its purchases wait, at most to their deadlines, then they get
 ///   `errc::in_doubt`.
 /// - Thread: `caf::detached`, because the store blocks.
-/// - Limits: `batch_max` per commit. The mailbox and `held` are bounded by the
-///   only client, the ADMISSION, which holds a fixed number of credits.
+/// - Limits: `batch_max` per commit. The mailbox and `deferred` are bounded by
+///   ADMISSION: each purchase holds a permit until it is answered.
 /// - Failure: losing the database is no failure of the actor: everybody not in
 ///   doubt is answered `errc::unavailable` at once, also those who come while
 ///   it is away, and the session is opened anew with backoff. When the actor
 ///   ends, its state answers whoever waits.
-/// @param self The actor handle.
-/// @param options Moved into the state.
-transaction_writer_actor::behavior_type transaction_writer(
-  transaction_writer_actor::stateful_pointer<transaction_writer_state> self,
+transaction_writer_impl::behavior_type transaction_writer(
+  transaction_writer_impl::stateful_pointer<transaction_writer_state> self,
   transaction_writer_options options);
 
 } // namespace tillstream

@@ -2,6 +2,7 @@
 
 #include "actors/node/node_builder.hpp"
 #include "actors/node/node_resources.hpp"
+#include "actors/runtime/spawn.hpp"
 #include "actors/runtime/system_config.hpp"
 #include "messages/core/error.hpp"
 #include "messages/core/log.hpp"
@@ -19,6 +20,7 @@ namespace {
 
 constexpr std::string_view log_ready = "node.ready";
 constexpr std::string_view log_stopped = "node.stopped";
+constexpr std::string_view log_in_flight = "node.purchases_in_flight";
 constexpr std::string_view log_drain_failed = "node.drain_failed";
 constexpr std::string_view log_shutdown_failed = "node.shutdown_failed";
 
@@ -47,9 +49,10 @@ public:
     root_supervisor_options options;
     options.stages = std::move(actors_.stages);
     options.on_give_up = std::move(on_give_up);
-    root_ = sys_.spawn(root_supervisor, std::move(options));
-    from_.server->serve([gateway = actors_.gateway](http_exchange_ptr x) {
-      caf::anon_send(gateway, atom::request_v, std::move(x));
+    root_ = spawn_actor(sys_, root_supervisor, std::move(options));
+    from_.server->serve([now = actors_.gateway_now](http_exchange_ptr x) {
+      if (auto gateway = now->get())
+        caf::anon_send(*gateway, atom::request_v, std::move(x));
     });
     caf::anon_send(actors_.ownership, atom::open_v,
                    from_.how.listen_address + ":" + std::to_string(port()));
@@ -72,12 +75,15 @@ public:
     // The gateway first: what was accepted is finished, nothing new comes in.
     caf::anon_send(actors_.gateway, atom::drain_v);
     from_.server->stop(share);
-    drain(self, actors_.admission, "request-intake", share);
+    if (actors_.admission && !actors_.admission->drain(share))
+      log::warning(log_in_flight,
+                   {{"purchases", actors_.admission->in_flight()}});
     drain(self, actors_.relay, "outbox-relay", share);
     // Ends the shards, too.
     drain(self, actors_.ownership, "ownership", 2 * share);
     auto in_time = closed(self);
     // A detached actor must lose its last handle before the actor system goes.
+    from_.server.reset();
     actors_ = node_actors{};
     root_ = nullptr;
     log::info(log_stopped, {{"node", from_.name}, {"in_time", in_time}});

@@ -10,12 +10,16 @@
 #include "actors/directory/refresher.hpp"
 #include "actors/gateway/gateway.hpp"
 #include "actors/intake/admission.hpp"
-#include "actors/intake/purchase_reader.hpp"
+#include "actors/intake/backlog_reader.hpp"
+#include "actors/intake/purchase_lookup.hpp"
 #include "actors/intake/transaction_writer.hpp"
+#include "actors/outbox/commit_feed.hpp"
 #include "actors/outbox/relay.hpp"
 #include "actors/query/fallback_reader.hpp"
 #include "actors/query/live_feed.hpp"
 #include "actors/query/query.hpp"
+#include "actors/runtime/pacing.hpp"
+#include "actors/runtime/spawn.hpp"
 #include "actors/runtime/supervisor.hpp"
 #include "actors/upkeep/janitor.hpp"
 #include "actors/upkeep/lake_archiver.hpp"
@@ -31,7 +35,6 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <utility>
 
 namespace tillstream {
@@ -39,16 +42,6 @@ namespace tillstream {
 namespace {
 
 using namespace std::chrono_literals;
-
-/// Between two rounds of publishing while sales come one after the other; the
-/// shards' batch window is as long, so that fewer rounds delay nobody.
-constexpr auto publish_batch_window = 12ms;
-
-/// For branches whose events come at the same moment, into one commit.
-constexpr auto commit_batch_window = 1ms;
-
-/// From one small commit of purchases to the next.
-constexpr auto writer_rest = 10ms;
 
 /// Purchases in flight from which on the branches are dealt out to all
 /// writers. Two that have little to do write twice as many transactions, each
@@ -73,33 +66,21 @@ supervisor_options supervised(const char* name, size_t children) {
   return result;
 }
 
-/// Where SHARD MANAGER is found by those who were there before it.
-class shards_slot {
-public:
-  void set(shard_manager_actor x) {
-    std::lock_guard guard{mutex_};
-    handle_ = std::move(x);
-  }
-
-  /// Passes commit notices on, if it is there.
-  void tell(const commit_notices_ptr& notices) const {
-    std::unique_lock guard{mutex_};
-    auto whom = handle_;
-    guard.unlock();
-    if (whom)
-      caf::anon_send(whom, atom::committed_v, notices);
-  }
-
-private:
-  mutable std::mutex mutex_;
-  shard_manager_actor handle_;
-};
+/// Sends commit notices to an actor.
+template <class Handle>
+commit_feed::subscriber notify(Handle whom) {
+  return [whom](const commit_notices_ptr& x) {
+    caf::anon_send(whom, atom::committed_v, x);
+  };
+}
 
 stream_consumer_actor
 start_consumer(caf::actor_system& sys, const storage::nats_settings& broker,
+               snapshot_holder_ptr<broker_state> state,
                shard_manager_actor owner) {
   stream_consumer_options options;
   options.shards = std::move(owner);
+  options.broker = std::move(state);
   options.connect
     = [broker](storage::event_source::delivery_handler on_delivery)
     -> caf::expected<storage::event_source_ptr> {
@@ -110,7 +91,7 @@ start_consumer(caf::actor_system& sys, const storage::nats_settings& broker,
   return spawn_supervisor<stream_consumer_actor>(
     sys, supervised("stream-consumer", 1),
     [options](caf::local_actor* parent) -> stream_consumer_actor {
-      return parent->spawn<caf::detached>(stream_consumer, options);
+      return spawn_actor<caf::detached>(*parent, stream_consumer, options);
     });
 }
 
@@ -158,7 +139,7 @@ private:
     auto result = spawn_supervisor<Handle>(
       sys_, supervised(name, children),
       [function, options](caf::local_actor* parent) -> Handle {
-        return parent->spawn<caf::detached>(function, options);
+        return spawn_actor<caf::detached>(*parent, function, options);
       });
     ends_in(when, name, result);
     return result;
@@ -171,7 +152,7 @@ private:
     auto result = spawn_supervisor<Handle>(
       sys_, supervised(name, 1),
       [function, options](caf::local_actor* parent) -> Handle {
-        return parent->spawn(function, options);
+        return spawn_actor(*parent, function, options);
       });
     ends_in(when, name, result);
     return result;
@@ -189,33 +170,31 @@ private:
         return stream.error();
       return storage::connect_publisher(broker, std::move(on_ack));
     };
-    options.batch_window = publish_batch_window;
-    options.on_found
-      = [shards = shards_slot_](const commit_notices_ptr& notices) {
-          shards->tell(notices);
-        };
+    options.feed = feed_;
     all_.relay = detached<outbox_relay_actor>(stage::storage, "outbox-relay",
                                               outbox_relay, options);
+    feed_->subscribe_local(notify(all_.relay));
   }
 
   void spawn_purchase_readers() {
-    purchase_reader_options options;
-    options.open_reader
-      = [dsn = how_.oltp_dsn] {
-          return storage::open_purchase_lookup_store(dsn);
-        };
-    options.open_backlog
-      = [dsn = how_.oltp_dsn] { return storage::open_backlog_store(dsn); };
-    readers_.purchases
-      = detached<purchase_reader_actor>(stage::storage, "purchase-reader",
-                                        purchase_reader, options, how_.readers);
+    purchase_lookup_options looking_up;
+    looking_up.open_store = [dsn = how_.oltp_dsn] {
+      return storage::open_purchase_lookup_store(dsn);
+    };
+    readers_.purchases = detached<purchase_lookup_actor>(
+      stage::storage, "purchase-lookup", purchase_lookup, looking_up,
+      how_.readers);
+    if (!how_.roles.shards && !how_.roles.query)
+      return;
     // The backlog has a reader of its own: after a start it is long, and no
     // till waits behind it. Only one, as a session that reads a page of the
     // server's memory for the first time takes longer to get at it than to
     // read it.
-    if (how_.roles.shards || how_.roles.query)
-      readers_.backlog = detached<purchase_reader_actor>(
-        stage::storage, "backlog-reader", purchase_reader, options);
+    backlog_reader_options options;
+    options.open_store
+      = [dsn = how_.oltp_dsn] { return storage::open_backlog_store(dsn); };
+    readers_.backlog = detached<backlog_reader_actor>(
+      stage::storage, "backlog-reader", backlog_reader, options);
   }
 
   void spawn_aggregate_reader() {
@@ -237,24 +216,26 @@ private:
     writing.open_store = [dsn = how_.analytics_dsn] {
       return storage::open_aggregate_store(dsn);
     };
-    writing.batch_window = commit_batch_window;
+    writing.batch_window = pacing::apply_batch_window;
     for (size_t i = 0; i < how_.aggregate_writers; ++i)
       aggregate_writers_.push_back(detached<aggregate_writer_actor>(
         stage::storage, "aggregate-writer", aggregate_writer, writing));
     shard_manager_options options;
     options.lease = lease_;
+    options.load = load_;
     options.view = from_.directory;
     options.writers = std::make_shared<writer_pool>(aggregate_writers_);
     options.reader = readers_.aggregates;
     options.purchases = readers_.backlog;
     options.relay = all_.relay;
     options.start_consumer
-      = [sys = &sys_, broker = from_.broker](shard_manager_actor owner) {
-          return start_consumer(*sys, broker, std::move(owner));
+      = [sys = &sys_, broker = from_.broker,
+         state = broker_state_](shard_manager_actor owner) {
+          return start_consumer(*sys, broker, state, std::move(owner));
         };
-    shards_ = sys_.spawn(tillstream::shards, std::move(options));
+    shards_ = spawn_actor(sys_, shard_manager, std::move(options));
     ends_in(stage::work, "shards", shards_);
-    shards_slot_->set(shards_);
+    feed_->subscribe_all(notify(shards_));
   }
 
   /// No supervisor: a new one would not know which branches are being handed
@@ -265,16 +246,19 @@ private:
     options.who.process = uuid_source{}.v4();
     options.who.roles = to_string(how_.roles);
     options.who.version = TILLSTREAM_VERSION;
-    options.lease = std::chrono::milliseconds{how_.node_lease_ms};
+    options.lease_duration = std::chrono::milliseconds{how_.node_lease_ms};
     options.open_store = [dsn = how_.analytics_dsn] {
       return storage::open_ownership_store(dsn);
     };
     options.shards = shards_;
+    if (shards_)
+      options.broker = broker_state_;
+    options.load = load_;
     options.own_lease = lease_;
     options.view = owners_;
     options.leave_max = shutdown_share(how_);
-    all_.ownership = sys_.spawn<caf::detached>(tillstream::ownership_keeper,
-                                               std::move(options));
+    all_.ownership = spawn_actor<caf::detached>(sys_, ownership_manager,
+                                                std::move(options));
     ends_in(stage::work, "ownership", all_.ownership);
     caf::anon_send(all_.ownership, atom::update_v,
                    branch_ids(*from_.directory->get()->chain()));
@@ -290,6 +274,7 @@ private:
     };
     peers_
       = detached<peers_actor>(stage::work, "peers", tillstream::peers, options);
+    feed_->subscribe_local(notify(peers_));
   }
 
   void spawn_query() {
@@ -319,33 +304,39 @@ private:
   void spawn_intake() {
     transaction_writer_options writing;
     writing.batch_max = how_.write_batch_max;
-    writing.rest = writer_rest;
     writing.open_store = [dsn = how_.oltp_dsn, view = from_.directory] {
       return storage::open_purchase_store(dsn, [view] {
         auto now = view->get();
         return storage::reference_data{now->chain(), now->products()};
       });
     };
-    writing.on_committed = [relay = all_.relay, shards = shards_,
-                            peers = peers_](const commit_notices_ptr& notices) {
-      // SHARD MANAGER first: an event must be known as pending before it
-      // can arrive, here and elsewhere, and before the till has its answer.
-      if (shards)
-        caf::anon_send(shards, atom::committed_v, notices);
-      caf::anon_send(peers, atom::committed_v, notices);
-      caf::anon_send(relay, atom::committed_v, notices);
+    writing.on_committed = [feed = feed_](const commit_notices_ptr& notices) {
+      feed->publish_local(notices);
     };
     admission_options options;
-    for (size_t i = 0; i < how_.writers; ++i) {
-      writing.arriving = std::make_shared<arrivals>();
-      auto writer = detached<transaction_writer_actor>(
-        stage::work, "transaction-writer", transaction_writer, writing);
-      options.writers.push_back({writer, writing.arriving});
-    }
+    for (size_t i = 0; i < how_.writers; ++i)
+      options.writers.push_back(spawn_writer(writing));
     options.in_flight_max = how_.purchases_in_flight_max;
     options.spread_min = spread_min;
-    all_.admission = cooperative<admission_actor>(
-      stage::queries, "request-intake", admission, options);
+    all_.admission = std::make_shared<admission>(std::move(options));
+  }
+
+  /// A writer under a supervisor, and the slot in which its clients find it.
+  writer_slot_ptr spawn_writer(transaction_writer_options options) {
+    auto slot = std::make_shared<writer_slot>();
+    slot->pacer = std::make_shared<commit_pacer>(pacing::commit_window_max);
+    options.pacer = slot->pacer;
+    auto result = spawn_supervisor<transaction_writer_actor>(
+      sys_, supervised("transaction-writer", 1),
+      publish_child<transaction_writer_actor>(
+        {slot, &slot->current},
+        [options](caf::local_actor* parent) -> transaction_writer_actor {
+          return spawn_actor<caf::detached>(*parent, transaction_writer,
+                                            options);
+        }));
+    ends_in(stage::work, "transaction-writer", result);
+    writers_.push_back(result);
+    return slot;
   }
 
   void spawn_directory() {
@@ -406,7 +397,7 @@ private:
     options.reader = readers_.purchases;
     options.query = query_;
     options.live = live_;
-    options.keeper = directory_;
+    options.refresher = directory_;
     options.loopback_only = from_.server->loopback_only();
     options.rate_limit = how_.rate_limit;
     options.page = from_.page;
@@ -414,28 +405,39 @@ private:
       = {part_of("directory", directory_), part_of("outbox-relay", all_.relay),
          part_of("ownership", all_.ownership)};
     if (all_.admission)
-      options.parts.push_back(part_of("request-intake", all_.admission));
+      options.parts.push_back(part_of_all("transaction-writer", writers_));
     if (shards_)
       options.parts.push_back(part_of("shards", shards_));
     for (size_t i = 0; i < aggregate_writers_.size(); ++i)
       options.parts.push_back(
         part_of("aggregate-writer" + (i > 0 ? fmt::format("-{}", i + 1) : ""),
                 aggregate_writers_[i]));
-    all_.gateway
-      = cooperative<gateway_actor>(stage::edge, "gateway", gateway, options);
+    all_.gateway_now = std::make_shared<snapshot_holder<gateway_actor>>();
+    all_.gateway = spawn_supervisor<gateway_actor>(
+      sys_, supervised("gateway", 1),
+      publish_child<gateway_actor>(
+        all_.gateway_now, [options](caf::local_actor* parent) -> gateway_actor {
+          return spawn_actor(*parent, gateway, options);
+        }));
+    ends_in(stage::edge, "gateway", all_.gateway);
   }
 
   caf::actor_system& sys_;
   const node_resources& from_;
   const settings& how_;
-  std::shared_ptr<shards_slot> shards_slot_ = std::make_shared<shards_slot>();
-  node_lease_ptr lease_ = std::make_shared<node_lease>();
+  commit_feed_ptr feed_ = std::make_shared<commit_feed>();
+  lease_ptr lease_ = std::make_shared<lease>();
+  snapshot_holder_ptr<broker_state> broker_state_
+    = std::make_shared<snapshot_holder<broker_state>>();
+  snapshot_holder_ptr<shard_load> load_
+    = std::make_shared<snapshot_holder<shard_load>>();
   ownership_view_ptr owners_ = std::make_shared<ownership_view>();
   struct {
-    purchase_reader_actor purchases;
-    purchase_reader_actor backlog;
+    purchase_lookup_actor purchases;
+    backlog_reader_actor backlog;
     aggregate_reader_actor aggregates;
   } readers_;
+  std::vector<transaction_writer_actor> writers_;
   std::vector<aggregate_writer_actor> aggregate_writers_;
   shard_manager_actor shards_;
   peers_actor peers_;

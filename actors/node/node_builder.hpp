@@ -1,10 +1,11 @@
 #pragma once
 
+#include "actors/intake/admission.hpp"
 #include "actors/node/node_resources.hpp"
 #include "actors/runtime/root_supervisor.hpp"
+#include "actors/runtime/snapshot_holder.hpp"
 #include "messages/protocol/cluster.hpp"
 #include "messages/protocol/gateway.hpp"
-#include "messages/protocol/intake.hpp"
 #include "messages/protocol/outbox.hpp"
 
 #include <caf/actor_system.hpp>
@@ -17,8 +18,10 @@ namespace tillstream {
 /// The actors of a node.
 struct node_actors {
   gateway_actor gateway;
+  /// The gateway that runs now: the edge saves the hop over its supervisor.
+  snapshot_holder_ptr<gateway_actor> gateway_now;
   /// Null without the role `intake`.
-  admission_actor admission;
+  admission_ptr admission;
   outbox_relay_actor relay;
   ownership_actor ownership;
   /// All of them, in the order in which they end: who asks before who answers.

@@ -24,14 +24,9 @@ void publish_queue::admit(commit_notice notice) {
   if (is_behind(notice))
     return;
   known_.insert(notice.seq);
-  ++line_of(notice.branch_id).notices;
+  ++queue_of(notice.branch_id).notices;
   auto seq = notice.seq;
   waiting_.emplace(seq, std::move(notice));
-}
-
-void publish_queue::miss(const std::string& branch_id, int64_t seq) {
-  if (!known_.contains(seq))
-    fall_behind(branch_id, seq);
 }
 
 void publish_queue::admit_page(int64_t from, int64_t to,
@@ -53,8 +48,8 @@ std::optional<int64_t> publish_queue::gap(size_t page_size) const {
   if (unread_from_ && waiting_.size() < page_size)
     from = *unread_from_;
   for (auto& [branch_id, seq] : behind_) {
-    auto i = lines_.find(branch_id);
-    if (i == lines_.end()
+    auto i = branches_.find(branch_id);
+    if (i == branches_.end()
         || (!i->second.stopped && i->second.notices <= page_size / 2))
       from = std::min(from, seq);
   }
@@ -65,16 +60,16 @@ bool publish_queue::make_room_for(size_t page_size) {
   if (known_.size() + page_size <= notices_max_)
     return true;
   auto id = longest();
-  auto& x = line_of(id);
+  auto& x = queue_of(id);
   return x.stopped && evict(id, x);
 }
 
 void publish_queue::forget(const std::string& branch_id, int64_t after_seq) {
-  assert(marks_.empty());
-  auto& x = line_of(branch_id);
+  assert(sent_rows_.empty());
+  auto& x = queue_of(branch_id);
   stop(branch_id, {});
   release(x);
-  std::erase_if(resumes_, [&](auto& r) { return r.second == branch_id; });
+  std::erase_if(probes_due_, [&](auto& r) { return r.second == branch_id; });
   std::erase_if(waiting_, [&](auto& w) {
     auto gone = w.first > after_seq && w.second.branch_id == branch_id;
     if (gone) {
@@ -88,52 +83,52 @@ void publish_queue::forget(const std::string& branch_id, int64_t after_seq) {
 
 // -- publishing ---------------------------------------------------------------
 
-std::optional<uint64_t> publish_queue::launch(time_point now) {
+std::optional<uint64_t> publish_queue::send_next(time_point now) {
   if (auto token = probe(now))
     return token;
   while (!waiting_.empty()) {
     auto node = waiting_.extract(waiting_.begin());
-    auto& x = line_of(node.mapped().branch_id);
+    auto& x = queue_of(node.mapped().branch_id);
     if (!x.stopped)
-      return fly(x, std::move(node.mapped()), now);
-    x.parked.insert(std::move(node));
+      return begin_attempt(x, std::move(node.mapped()), now);
+    x.blocked.insert(std::move(node));
   }
   return std::nullopt;
 }
 
-const commit_notice& publish_queue::flying(uint64_t token) const {
-  return flying_.at(token).notice;
+const commit_notice& publish_queue::in_flight(uint64_t token) const {
+  return in_flight_.at(token).notice;
 }
 
 void publish_queue::unsent(uint64_t token, time_point now) {
-  auto node = flying_.extract(token);
+  auto node = in_flight_.extract(token);
   assert(node);
   auto& notice = node.mapped().notice;
-  auto& x = line_of(notice.branch_id);
+  auto& x = queue_of(notice.branch_id);
   if (x.probe == token) {
     x.probe = 0;
-    resumes_.emplace(now, notice.branch_id);
+    probes_due_.emplace(now, notice.branch_id);
   }
   ++x.notices;
   auto seq = notice.seq;
-  (x.stopped ? x.parked : waiting_).emplace(seq, std::move(notice));
+  (x.stopped ? x.blocked : waiting_).emplace(seq, std::move(notice));
 }
 
 std::optional<publish_queue::time_point> publish_queue::acked(uint64_t token) {
-  auto node = flying_.extract(token);
+  auto node = in_flight_.extract(token);
   if (!node)
     return std::nullopt;
   auto& notice = node.mapped().notice;
-  auto& x = line_of(notice.branch_id);
+  auto& x = queue_of(notice.branch_id);
   if (x.probe == token)
     release(x);
-  marks_.emplace(notice.seq, notice.event_id);
+  sent_rows_.emplace(notice.seq, notice.event_id);
   return node.mapped().since;
 }
 
 bool publish_queue::failed(uint64_t token, time_point now) {
-  auto i = flying_.find(token);
-  if (i == flying_.end())
+  auto i = in_flight_.find(token);
+  if (i == in_flight_.end())
     return false;
   // A copy: stopping the branch moves the notice away.
   auto branch_id = i->second.notice.branch_id;
@@ -143,19 +138,19 @@ bool publish_queue::failed(uint64_t token, time_point now) {
 
 size_t publish_queue::fail_overdue(time_point deadline, time_point now) {
   size_t count = 0;
-  while (!flying_.empty() && flying_.begin()->second.since <= deadline) {
-    failed(flying_.begin()->first, now);
+  while (!in_flight_.empty() && in_flight_.begin()->second.since <= deadline) {
+    failed(in_flight_.begin()->first, now);
     ++count;
   }
   return count;
 }
 
-// -- marking ------------------------------------------------------------------
+// -- confirming ---------------------------------------------------------------
 
-std::vector<storage::sent_row> publish_queue::marks(size_t count) const {
+std::vector<storage::sent_row> publish_queue::sent_rows(size_t count) const {
   std::vector<storage::sent_row> result;
-  result.reserve(std::min(count, marks_.size()));
-  for (auto& [seq, event_id] : marks_) {
+  result.reserve(std::min(count, sent_rows_.size()));
+  for (auto& [seq, event_id] : sent_rows_) {
     if (result.size() == count)
       break;
     result.push_back({seq, event_id});
@@ -163,11 +158,11 @@ std::vector<storage::sent_row> publish_queue::marks(size_t count) const {
   return result;
 }
 
-void publish_queue::marked(size_t count) {
-  assert(count <= marks_.size());
+void publish_queue::confirm_sent(size_t count) {
+  assert(count <= sent_rows_.size());
   for (; count > 0; --count) {
-    known_.erase(marks_.begin()->first);
-    marks_.erase(marks_.begin());
+    known_.erase(sent_rows_.begin()->first);
+    sent_rows_.erase(sent_rows_.begin());
   }
 }
 
@@ -176,19 +171,20 @@ void publish_queue::marked(size_t count) {
 std::optional<publish_queue::time_point>
 publish_queue::next_due(caf::timespan timeout) const {
   auto due = time_point::max();
-  if (!resumes_.empty())
-    due = resumes_.begin()->first;
-  if (!flying_.empty())
-    due = std::min(due, flying_.begin()->second.since + timeout);
+  if (!probes_due_.empty())
+    due = probes_due_.begin()->first;
+  if (!in_flight_.empty())
+    due = std::min(due, in_flight_.begin()->second.since + timeout);
   return due == time_point::max() ? std::nullopt : std::optional{due};
 }
 
 // -- helpers ------------------------------------------------------------------
 
-publish_queue::line& publish_queue::line_of(const std::string& branch_id) {
-  auto i = lines_.find(branch_id);
-  if (i == lines_.end())
-    i = lines_.emplace(branch_id, line{seeds_()}).first;
+publish_queue::branch_queue&
+publish_queue::queue_of(const std::string& branch_id) {
+  auto i = branches_.find(branch_id);
+  if (i == branches_.end())
+    i = branches_.emplace(branch_id, branch_queue{seeds_()}).first;
   return i->second;
 }
 
@@ -207,15 +203,15 @@ void publish_queue::fall_behind(const std::string& branch_id, int64_t seq) {
 /// Makes the branch with the most notices to publish give up half of them.
 bool publish_queue::make_room() {
   auto id = longest();
-  return evict(id, line_of(id));
+  return evict(id, queue_of(id));
 }
 
 /// Drops the newest half of a branch's notices that wait.
 /// @returns whether there was one.
-bool publish_queue::evict(const std::string& branch_id, line& from) {
+bool publish_queue::evict(const std::string& branch_id, branch_queue& from) {
   auto left = (from.notices + 1) / 2;
   auto lowest = no_end;
-  for (auto notices : {&waiting_, &from.parked}) {
+  for (auto notices : {&waiting_, &from.blocked}) {
     for (auto i = notices->end(); i != notices->begin() && left > 0;) {
       --i;
       if (i->second.branch_id != branch_id)
@@ -234,24 +230,25 @@ bool publish_queue::evict(const std::string& branch_id, line& from) {
 }
 
 std::string publish_queue::longest() const {
-  assert(!lines_.empty());
+  assert(!branches_.empty());
   auto fewer
     = [](auto& x, auto& y) { return x.second.notices < y.second.notices; };
-  return std::max_element(lines_.begin(), lines_.end(), fewer)->first;
+  return std::max_element(branches_.begin(), branches_.end(), fewer)->first;
 }
 
-uint64_t publish_queue::fly(line& from, commit_notice notice, time_point now) {
+uint64_t publish_queue::begin_attempt(branch_queue& from, commit_notice notice,
+                                      time_point now) {
   assert(from.notices > 0);
   --from.notices;
   auto token = ++last_token_;
-  flying_.emplace(token, flight{std::move(notice), now});
+  in_flight_.emplace(token, attempt{std::move(notice), now});
   return token;
 }
 
-/// Takes back all that a branch has flying; it probes after a backoff.
+/// Takes back all that a branch has in_flight; it probes after a backoff.
 void publish_queue::stop(const std::string& branch_id, time_point now) {
-  auto& x = line_of(branch_id);
-  for (auto i = flying_.begin(); i != flying_.end();) {
+  auto& x = queue_of(branch_id);
+  for (auto i = in_flight_.begin(); i != in_flight_.end();) {
     auto& notice = i->second.notice;
     if (notice.branch_id != branch_id) {
       ++i;
@@ -259,34 +256,34 @@ void publish_queue::stop(const std::string& branch_id, time_point now) {
     }
     ++x.notices;
     auto seq = notice.seq;
-    x.parked.emplace(seq, std::move(notice));
-    i = flying_.erase(i);
+    x.blocked.emplace(seq, std::move(notice));
+    i = in_flight_.erase(i);
   }
   if (x.stopped && x.probe == 0)
     return; // Waits for its probe already.
   x.stopped = true;
   x.probe = 0;
-  resumes_.emplace(now + x.retry.next(), branch_id);
+  probes_due_.emplace(now + x.retry.next(), branch_id);
 }
 
-void publish_queue::release(line& x) {
+void publish_queue::release(branch_queue& x) {
   x.stopped = false;
   x.probe = 0;
   x.retry.reset();
-  waiting_.merge(x.parked);
+  waiting_.merge(x.blocked);
 }
 
 /// Launches the first notice of a stopped branch whose backoff is over.
 std::optional<uint64_t> publish_queue::probe(time_point now) {
-  while (!resumes_.empty() && resumes_.begin()->first <= now) {
-    auto branch_id = resumes_.extract(resumes_.begin()).value().second;
-    auto& x = line_of(branch_id);
-    if (x.parked.empty()) { // They gave way to others.
+  while (!probes_due_.empty() && probes_due_.begin()->first <= now) {
+    auto branch_id = probes_due_.extract(probes_due_.begin()).value().second;
+    auto& x = queue_of(branch_id);
+    if (x.blocked.empty()) { // They gave way to others.
       x.stopped = false;
       continue;
     }
-    auto node = x.parked.extract(x.parked.begin());
-    x.probe = fly(x, std::move(node.mapped()), now);
+    auto node = x.blocked.extract(x.blocked.begin());
+    x.probe = begin_attempt(x, std::move(node.mapped()), now);
     return x.probe;
   }
   return std::nullopt;

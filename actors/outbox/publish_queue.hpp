@@ -25,15 +25,15 @@ namespace tillstream {
 /// the broker and back. Plain bookkeeping without I/O, bounded by
 /// `notices_max`.
 ///
-///                 ┌───────────────── stop ──────────────────┐
-///                 v                                         │
-///     admit    parked ── probe ──> flying <── launch ── waiting <── admit
-///                                    │
-///                                    └── acked ──> marks ──> marked (gone)
+///   admit ──> waiting ── send ──> in_flight ── acked ──> sent_rows ──> gone
+///                ^                 ^     │                 (confirm_sent)
+///        release │           probe │     │ stop
+///                │                 │     v
+///                └──────────────── blocked
 ///
 /// Healthy branches share `waiting`, ordered by `seq`, which keeps each
 /// branch's order and is fair between them. A branch that the broker refused
-/// stops: its notices are parked, and after a backoff its *first* one probes.
+/// stops: its notices are blocked, and after a backoff its *first* one probes.
 /// When that is acknowledged, the others follow.
 ///
 /// What does not fit stays in the table only: the branch with the most notices
@@ -55,9 +55,6 @@ public:
   /// Takes a notice in, unless it is known or its branch is behind.
   void admit(commit_notice notice);
 
-  /// A notice whose payload could not be had: its branch is behind from it on.
-  void miss(const std::string& branch_id, int64_t seq);
-
   /// Takes in `rows`, all NEW rows of the table with `from <= seq < to`.
   void admit_page(int64_t from, int64_t to, std::vector<commit_notice> rows);
 
@@ -71,20 +68,20 @@ public:
   bool make_room_for(size_t page_size);
 
   /// Forgets a branch's notices above `after_seq`; they come from the table.
-  /// @pre `marks(…)` is empty
+  /// @pre `sent_rows(…)` is empty
   void forget(const std::string& branch_id, int64_t after_seq);
 
   // -- publishing ---------------------------------------------------------
 
   /// Picks the notice to publish next. @returns its token, or nothing when all
   /// is published or stopped.
-  std::optional<uint64_t> launch(time_point now);
+  std::optional<uint64_t> send_next(time_point now);
 
-  /// @pre `token` was launched and is not acknowledged
-  const commit_notice& flying(uint64_t token) const;
+  /// @pre `token` was sent and is not acknowledged
+  const commit_notice& in_flight(uint64_t token) const;
 
-  size_t flying() const {
-    return flying_.size();
+  size_t in_flight() const {
+    return in_flight_.size();
   }
 
   /// Notices that could be published now.
@@ -95,28 +92,28 @@ public:
   /// The broker was not there to take it: back to its place.
   void unsent(uint64_t token, time_point now);
 
-  /// The broker has it: to be marked.
-  /// @returns when it was launched; nothing when the token is stale.
+  /// The broker has it; its row is to be marked SENT.
+  /// @returns when it was sent; nothing when the token is stale.
   std::optional<time_point> acked(uint64_t token);
 
   /// The broker refused it, or it is unknown what became of it: stops the
   /// branch. @returns false when the token is stale.
   bool failed(uint64_t token, time_point now);
 
-  /// Fails all that were launched at `deadline` or before. @returns how many.
+  /// Fails all that were sent at `deadline` or before. @returns how many.
   size_t fail_overdue(time_point deadline, time_point now);
 
-  // -- marking ------------------------------------------------------------
+  // -- confirming -----------------------------------------------------------
 
-  /// The first `count` events to be marked SENT.
-  std::vector<storage::sent_row> marks(size_t count) const;
+  /// The first `count` of the events whose rows are to be marked SENT.
+  std::vector<storage::sent_row> sent_rows(size_t count) const;
 
-  size_t marks() const {
-    return marks_.size();
+  size_t sent_rows() const {
+    return sent_rows_.size();
   }
 
-  /// The first `count` of them are.
-  void marked(size_t count);
+  /// The rows of the first `count` are marked.
+  void confirm_sent(size_t count);
 
   // -- state --------------------------------------------------------------
 
@@ -131,40 +128,41 @@ public:
   }
 
   /// When something has to be done again by itself.
-  /// @param timeout How long a launched notice may take.
+  /// @param timeout How long a sent notice may take.
   std::optional<time_point> next_due(caf::timespan timeout) const;
 
 private:
   using notice_map = std::map<int64_t, commit_notice>;
 
-  struct flight {
+  struct attempt {
     commit_notice notice;
     time_point since;
   };
 
-  struct line {
-    explicit line(uint64_t seed) : retry(seed) {
+  struct branch_queue {
+    explicit branch_queue(uint64_t seed) : retry(seed) {
       // nop
     }
 
-    /// Notices of the branch that are waiting or parked.
+    /// Notices of the branch that are waiting or blocked.
     size_t notices = 0;
     bool stopped = false;
-    /// Token of the probe; 0: none is flying.
+    /// Token of the probe; 0: none is in_flight.
     uint64_t probe = 0;
-    notice_map parked;
+    notice_map blocked;
     backoff retry;
   };
 
-  line& line_of(const std::string& branch_id);
+  branch_queue& queue_of(const std::string& branch_id);
   bool is_behind(const commit_notice& notice) const;
   void fall_behind(const std::string& branch_id, int64_t seq);
   bool make_room();
-  bool evict(const std::string& branch_id, line& from);
+  bool evict(const std::string& branch_id, branch_queue& from);
   std::string longest() const;
-  uint64_t fly(line& from, commit_notice notice, time_point now);
+  uint64_t
+  begin_attempt(branch_queue& from, commit_notice notice, time_point now);
   void stop(const std::string& branch_id, time_point now);
-  void release(line& x);
+  void release(branch_queue& x);
   std::optional<uint64_t> probe(time_point now);
 
   size_t notices_max_;
@@ -175,12 +173,12 @@ private:
   std::unordered_set<int64_t> known_;
   notice_map waiting_;
   /// By token, so oldest first.
-  std::map<uint64_t, flight> flying_;
+  std::map<uint64_t, attempt> in_flight_;
   /// By `seq`.
-  std::map<int64_t, uuid> marks_;
-  std::map<std::string, line> lines_;
+  std::map<int64_t, uuid> sent_rows_;
+  std::map<std::string, branch_queue> branches_;
   /// Stopped branches by when they may probe.
-  std::set<std::pair<time_point, std::string>> resumes_;
+  std::set<std::pair<time_point, std::string>> probes_due_;
 
   /// From where on the table was not read since the start.
   std::optional<int64_t> unread_from_ = 0;

@@ -20,20 +20,19 @@ namespace tillstream {
 
 namespace {
 
-using self_pointer = outbox_relay_actor::stateful_pointer<outbox_relay_state>;
+using self_pointer = outbox_relay_impl::stateful_pointer<outbox_relay_state>;
 using time_point = outbox_relay_state::time_point;
 
-constexpr std::string_view log_store_lost = "relay-session-lost";
-constexpr std::string_view log_store_closed = "relay-session-not-open";
-constexpr std::string_view log_not_connected = "relay-not-connected";
-constexpr std::string_view log_broker_away = "relay-broker-away";
-constexpr std::string_view log_broker_back = "relay-broker-back";
-constexpr std::string_view log_refused = "relay-publish-failed";
-constexpr std::string_view log_republish = "relay-republish";
+constexpr std::string_view log_store_away = "relay.database_away";
+constexpr std::string_view log_store_back = "relay.database_back";
+constexpr std::string_view log_broker_away = "relay.broker_away";
+constexpr std::string_view log_broker_back = "relay.broker_back";
+constexpr std::string_view log_failed = "relay.publish_failed";
+constexpr std::string_view log_republish = "relay.republish";
 
 /// How many times as long as a count of the backlog took the next one waits,
 /// and how long at least: nobody publishes meanwhile.
-constexpr int backlog_rest = 50;
+constexpr int backlog_wait_factor = 50;
 constexpr auto backlog_wait_min = std::chrono::seconds{5};
 
 /// Shortest wait for a `tick`.
@@ -69,8 +68,14 @@ relay_metrics& stats() {
 
 // -- the table ----------------------------------------------------------------
 
+/// One warning for a database that is away, however often it is tried.
+void report_store_away(self_pointer self, const caf::error& err) {
+  if (!std::exchange(self->state.store_reported, true))
+    log::warning(log_store_away, {{"error", describe(err)}});
+}
+
 void lose_store(self_pointer self, const caf::error& err) {
-  log::warning(log_store_lost, {{"error", describe(err)}});
+  report_store_away(self, err);
   self->state.store.drop(self->clock().now(), err);
 }
 
@@ -81,28 +86,31 @@ bool open_store(self_pointer self) {
     return true;
   if (now < store.retry_at())
     return false;
-  if (store.open(now))
-    return true;
-  log::warning(log_store_closed, {{"error", describe(store.error())}});
-  return false;
+  if (!store.open(now)) {
+    report_store_away(self, store.error());
+    return false;
+  }
+  if (std::exchange(self->state.store_reported, false))
+    log::info(log_store_back);
+  return true;
 }
 
-/// Tells what is committed: the notices of another node may be lost, above all
-/// while the broker is away.
-void tell_found(self_pointer self, std::vector<commit_notice> rows) {
-  if (!self->state.options.on_found || rows.empty())
+/// Announces what is committed: the notices of another node may be lost, above
+/// all while the broker is away.
+void announce_found(self_pointer self, std::vector<commit_notice> rows) {
+  if (!self->state.options.feed || rows.empty())
     return;
   for (auto& x : rows)
     x.payload = nullptr;
-  self->state.options.on_found(
+  self->state.options.feed->publish_remote(
     std::make_shared<const std::vector<commit_notice>>(std::move(rows)));
 }
 
 /// Reads the page of NEW rows that starts at `from`.
-/// @param tell Whether others are told what is in it.
+/// @param announce Whether the shards hear of what is in it.
 /// @returns where it ends; nothing when the session is lost.
 std::optional<int64_t>
-read_page(self_pointer self, int64_t from, bool tell = false) {
+read_page(self_pointer self, int64_t from, bool announce = false) {
   auto& state = self->state;
   auto page_max = state.options.page_max;
   auto rows = from <= state.floor.seq ? state.store->poll(state.floor, page_max)
@@ -111,16 +119,16 @@ read_page(self_pointer self, int64_t from, bool tell = false) {
     lose_store(self, rows.error());
     return std::nullopt;
   }
-  if (tell)
-    tell_found(self, *rows);
+  if (announce)
+    announce_found(self, *rows);
   auto to
     = rows->size() < page_max ? publish_queue::no_end : rows->back().seq + 1;
   state.queue->admit_page(from, to, std::move(*rows));
   return to;
 }
 
-/// Counts what waits; a count that takes long, as with a broker that was away
-/// for hours, is made seldom.
+/// Counts the rows that are not SENT; a count that takes long, as after a
+/// broker was away for hours, is made seldom.
 void measure_backlog(self_pointer self) {
   auto& state = self->state;
   auto began = self->clock().now();
@@ -129,8 +137,8 @@ void measure_backlog(self_pointer self) {
   auto backlog = state.store->backlog(state.floor);
   auto ended = self->clock().now();
   state.backlog_at = ended
-                     + std::max<caf::timespan>((ended - began) * backlog_rest,
-                                               backlog_wait_min);
+                     + std::max<caf::timespan>(
+                       (ended - began) * backlog_wait_factor, backlog_wait_min);
   if (!backlog) {
     lose_store(self, backlog.error());
     return;
@@ -153,42 +161,47 @@ void poll(self_pointer self) {
 }
 
 /// Marks what the broker has. @returns false when the session is lost.
-bool mark(self_pointer self) {
+bool confirm_sent(self_pointer self) {
   auto& state = self->state;
-  auto marks = state.queue->marks(state.options.mark_max);
-  if (marks.empty())
+  auto rows = state.queue->sent_rows(state.options.confirm_max);
+  if (rows.empty())
     return true;
   if (!open_store(self))
     return false;
-  if (auto done = state.store->confirm_sent(marks); !done) {
+  if (auto done = state.store->confirm_sent(rows); !done) {
     lose_store(self, done.error());
     return false;
   }
-  state.queue->marked(marks.size());
-  stats().marked.add(marks.size());
+  state.queue->confirm_sent(rows.size());
+  stats().marked.add(rows.size());
   return true;
 }
 
 // -- the broker ---------------------------------------------------------------
 
+/// One warning for a broker that is away, however often it is tried.
+void report_broker_away(self_pointer self, const caf::error& why) {
+  if (!std::exchange(self->state.broker.reported, true))
+    log::warning(log_broker_away, {{"error", describe(why)}});
+}
+
 void pause(self_pointer self, const caf::error& why) {
-  auto& state = self->state;
-  log::warning(log_broker_away, {{"error", describe(why)}});
-  state.paused_until = self->clock().now() + state.broker_retry.next();
+  auto& broker = self->state.broker;
+  report_broker_away(self, why);
+  broker.paused_until = self->clock().now() + broker.retry.next();
 }
 
 /// Tells whether the broker may be there.
 bool connected(self_pointer self) {
   auto& state = self->state;
   auto now = self->clock().now();
-  if (state.paused_until && now < *state.paused_until)
+  if (state.broker.paused_until && now < *state.broker.paused_until)
     return false;
   if (!state.publisher.is_open()) {
     if (now < state.publisher.retry_at())
       return false;
     if (!state.publisher.open(now)) {
-      log::warning(log_not_connected,
-                   {{"error", describe(state.publisher.error())}});
+      report_broker_away(self, state.publisher.error());
       return false;
     }
   }
@@ -196,17 +209,16 @@ bool connected(self_pointer self) {
     pause(self, caf::make_error(errc::unavailable, "not connected"));
     return false;
   }
-  if (state.paused_until) {
-    state.paused_until.reset();
+  state.broker.paused_until.reset();
+  if (std::exchange(state.broker.reported, false))
     log::info(log_broker_back);
-  }
   return true;
 }
 
 /// Publishes one notice. @returns false when the broker is away.
 bool publish(self_pointer self, uint64_t token) {
   auto& state = self->state;
-  auto& notice = state.queue->flying(token);
+  auto& notice = state.queue->in_flight(token);
   auto sent = state.publisher->publish(
     token, event_subject(notice.branch_id),
     message_id(notice.event_id, notice.publish_round), *notice.payload);
@@ -218,28 +230,28 @@ bool publish(self_pointer self, uint64_t token) {
     return false;
   }
   stats().failures.add();
-  log::error(log_refused, {{"branch", notice.branch_id},
-                           {"seq", notice.seq},
-                           {"error", describe(sent.error())}});
+  log::error(log_failed, {{"branch", notice.branch_id},
+                          {"seq", notice.seq},
+                          {"error", describe(sent.error())}});
   state.queue->failed(token, self->clock().now());
   return true;
 }
 
-/// Tells whether the few events that wait should wait for more.
-bool gathers(self_pointer self) {
+/// Whether the few events that wait should wait for more.
+bool in_batch_window(self_pointer self) {
   auto& state = self->state;
   return self->clock().now() < state.publish_at
-         && state.queue->waiting() < state.options.batch_window_max;
+         && state.queue->waiting() < state.options.batch_max;
 }
 
 void publish_all(self_pointer self) {
   auto& state = self->state;
-  if (gathers(self))
+  if (in_batch_window(self))
     return;
-  while (state.queue->flying() < state.options.in_flight_max
+  while (state.queue->in_flight() < state.options.in_flight_max
          && connected(self)) {
     auto now = self->clock().now();
-    auto token = state.queue->launch(now);
+    auto token = state.queue->send_next(now);
     if (!token || !publish(self, *token))
       break;
     state.publish_at = now + state.options.batch_window;
@@ -257,15 +269,15 @@ void take_success(self_pointer self, const publish_ack& ack) {
   stats().published.add();
   if (ack.duplicate)
     stats().duplicates.add();
-  state.broker_retry.reset();
-  state.unanswered = false;
+  state.broker.retry.reset();
+  state.broker.unanswered = false;
 }
 
 void take_failure(self_pointer self, const publish_ack& ack) {
   if (!self->state.queue->failed(ack.token, self->clock().now()))
     return;
   stats().failures.add();
-  log::warning(log_refused, {{"token", ack.token}, {"error", ack.error}});
+  log::warning(log_failed, {{"token", ack.token}, {"error", ack.error}});
 }
 
 void fail_overdue(self_pointer self) {
@@ -276,8 +288,8 @@ void fail_overdue(self_pointer self) {
   if (count == 0)
     return;
   stats().failures.add(count);
-  state.unanswered = true;
-  log::warning(log_refused, {{"error", "time-out"}, {"branches", count}});
+  state.broker.unanswered = true;
+  log::warning(log_failed, {{"error", "time-out"}, {"branches", count}});
 }
 
 // -- the loop -----------------------------------------------------------------
@@ -298,13 +310,13 @@ bool catch_up(self_pointer self) {
 
 void send_flush(self_pointer self) {
   auto& state = self->state;
-  if (state.queue->marks() == 0 || state.flush_sent)
+  if (state.queue->sent_rows() == 0 || state.flush_sent)
     return;
   // Without a session, the tick that opens it flushes.
   if (!state.store.is_open())
     return;
   state.flush_sent = true;
-  self->delayed_send(self, state.options.mark_delay, atom::flush_v);
+  self->delayed_send(self, state.options.confirm_delay, atom::flush_v);
 }
 
 void answer_drains(self_pointer self) {
@@ -326,8 +338,8 @@ time_point next_due(const outbox_relay_state& state, time_point now) {
     due = std::min(due, state.publish_at);
   if (auto t = state.queue->next_due(state.options.publish_timeout))
     due = std::min(due, *t);
-  if (state.paused_until)
-    due = std::min(due, *state.paused_until);
+  if (state.broker.paused_until)
+    due = std::min(due, *state.broker.paused_until);
   if (!state.store.is_open())
     due = std::min(due, state.store.retry_at());
   if (!state.publisher.is_open())
@@ -350,7 +362,7 @@ void schedule(self_pointer self) {
 
 /// What follows after everything that happens: fill the gap, publish what may
 /// be published, mark what is acknowledged, and wake up when more is due.
-void proceed(self_pointer self) {
+void step(self_pointer self) {
   fail_overdue(self);
   auto more = catch_up(self);
   publish_all(self);
@@ -367,13 +379,9 @@ void proceed(self_pointer self) {
 void take_committed(self_pointer self,
                     const std::vector<commit_notice>& notices) {
   fault_point("outbox-relay.committed");
-  for (auto& notice : notices) {
-    if (notice.payload)
-      self->state.queue->admit(notice);
-    else // It comes from another node: the table has the bytes.
-      self->state.queue->miss(notice.branch_id, notice.seq);
-  }
-  proceed(self);
+  for (auto& notice : notices)
+    self->state.queue->admit(notice);
+  step(self);
 }
 
 void take_acks(self_pointer self, const std::vector<publish_ack>& acks) {
@@ -384,7 +392,7 @@ void take_acks(self_pointer self, const std::vector<publish_ack>& acks) {
     else
       take_failure(self, ack);
   }
-  proceed(self);
+  step(self);
 }
 
 void tick(self_pointer self) {
@@ -396,15 +404,15 @@ void tick(self_pointer self) {
   open_store(self);
   if (state.poll_at <= now)
     poll(self);
-  proceed(self);
+  step(self);
 }
 
 void flush(self_pointer self) {
   fault_point("outbox-relay.flush");
   auto& state = self->state;
   state.flush_sent = false;
-  mark(self);
-  proceed(self);
+  confirm_sent(self);
+  step(self);
 }
 
 caf::result<int64_t>
@@ -412,9 +420,9 @@ republish(self_pointer self, const std::string& branch_id, int64_t after_seq) {
   fault_point("outbox-relay.republish");
   auto& state = self->state;
   // What is acknowledged and not marked would stay NEW in its old round.
-  while (state.queue->marks() > 0 && mark(self))
+  while (state.queue->sent_rows() > 0 && confirm_sent(self))
     ; // nop
-  if (state.queue->marks() > 0 || !open_store(self))
+  if (state.queue->sent_rows() > 0 || !open_store(self))
     return caf::make_error(errc::unavailable, "no database session");
   auto count = state.store->republish(branch_id, after_seq);
   if (!count) {
@@ -426,7 +434,7 @@ republish(self_pointer self, const std::string& branch_id, int64_t after_seq) {
     {{"branch", branch_id}, {"after_seq", after_seq}, {"events", *count}});
   state.queue->forget(branch_id, after_seq);
   state.floor = {}; // The store has lowered it.
-  proceed(self);
+  step(self);
   return *count;
 }
 
@@ -436,12 +444,12 @@ caf::result<bool> drain(self_pointer self) {
   state.drains.emplace_back(self->clock().now() + state.options.drain_max,
                             promise);
   poll(self);
-  mark(self);
-  proceed(self);
+  confirm_sent(self);
+  step(self);
   return promise;
 }
 
-readiness tell(self_pointer self) {
+readiness ready(self_pointer self) {
   auto& state = self->state;
   if (!state.store.is_open())
     return {state.name, false, describe(state.store.error())};
@@ -449,14 +457,14 @@ readiness tell(self_pointer self) {
     return {state.name, false, describe(state.publisher.error())};
   if (!state.publisher->connected())
     return {state.name, false, "not connected to the broker"};
-  if (state.unanswered)
+  if (state.broker.unanswered)
     return {state.name, false, "the broker does not answer"};
   return {state.name, true, ""};
 }
 
 /// Hands acknowledgements over from the publisher's thread.
 storage::event_publisher::ack_handler ack_handler(self_pointer self) {
-  return [relay = outbox_relay_actor{self}](std::vector<publish_ack> acks) {
+  return [relay = outbox_relay_impl{self}](std::vector<publish_ack> acks) {
     caf::anon_send(
       relay, atom::acked_v,
       std::make_shared<const std::vector<publish_ack>>(std::move(acks)));
@@ -470,7 +478,7 @@ outbox_relay_state::~outbox_relay_state() {
     promise.deliver(false);
 }
 
-outbox_relay_actor::behavior_type
+outbox_relay_impl::behavior_type
 outbox_relay(self_pointer self, outbox_relay_options options) {
   assert(options.open_store && options.connect);
   install_handlers(self);
@@ -479,7 +487,7 @@ outbox_relay(self_pointer self, outbox_relay_options options) {
   std::mt19937_64 seeds{state.options.seed + self->id()};
   state.queue.emplace(state.options.queue_max, seeds());
   state.store = {state.options.open_store, seeds()};
-  state.broker_retry = backoff{seeds()};
+  state.broker.retry = backoff{seeds()};
   state.publisher = {[connect = state.options.connect,
                       on_ack = ack_handler(self)] { return connect(on_ack); },
                      seeds()};
@@ -492,7 +500,7 @@ outbox_relay(self_pointer self, outbox_relay_options options) {
     [self](atom::republish, const std::string& branch_id, int64_t after_seq) {
       return republish(self, branch_id, after_seq);
     },
-    [self](atom::ready) { return tell(self); },
+    [self](atom::ready) { return ready(self); },
     [self](atom::drain) { return drain(self); },
     [self](atom::acked, const publish_acks_ptr& x) { take_acks(self, *x); },
     [self](atom::tick) { tick(self); },

@@ -1,7 +1,9 @@
 #pragma once
 
+#include "actors/outbox/commit_feed.hpp"
 #include "actors/outbox/publish_queue.hpp"
 #include "actors/runtime/backoff.hpp"
+#include "actors/runtime/pacing.hpp"
 #include "actors/runtime/reconnecting.hpp"
 #include "messages/core/limits.hpp"
 #include "messages/protocol/outbox.hpp"
@@ -36,9 +38,9 @@ struct outbox_relay_options {
     storage::event_publisher::ack_handler)>
     connect = nullptr;
 
-  /// Told what a poll found, without payload: events that may have been
-  /// committed elsewhere while their notices were lost.
-  std::function<void(commit_notices_ptr)> on_found = nullptr;
+  /// Learns what a poll found: events that may have been committed elsewhere
+  /// while their notices were lost. Null: nobody has to know.
+  commit_feed_ptr feed = nullptr;
 
   /// Messages published and not yet acknowledged.
   size_t in_flight_max = limits::publish_in_flight_max;
@@ -50,13 +52,10 @@ struct outbox_relay_options {
   size_t page_max = limits::relay_poll_max;
 
   /// Rows of one UPDATE.
-  size_t mark_max = limits::relay_poll_max;
+  size_t confirm_max = limits::relay_poll_max;
 
-  /// How long acknowledgements batch_window before they are marked: an UPDATE
-  /// for each would cost the tills' commits their share of the disk, and the
-  /// events behind it have to wait. What is not marked when the node dies is
-  /// published twice, and known by its id.
-  caf::timespan mark_delay = std::chrono::milliseconds{100};
+  /// How long acknowledgements are collected before their rows are marked SENT.
+  caf::timespan confirm_delay = pacing::confirm_window;
 
   caf::timespan poll_interval = limits::relay_poll_interval;
 
@@ -66,10 +65,10 @@ struct outbox_relay_options {
   /// is committed meanwhile goes out together. The first after a pause goes at
   /// once. Zero: none. Each round wakes the client's threads, the broker and
   /// whoever reads from it; half of what an event costs all of them is that.
-  caf::timespan batch_window{0};
+  caf::timespan batch_window = pacing::publish_window;
 
-  /// With so many events waiting nobody gathers.
-  size_t batch_window_max = 200;
+  /// With so many events waiting a round begins at once.
+  size_t batch_max = 200;
 
   /// How long `drain` waits.
   caf::timespan drain_max = std::chrono::seconds{5};
@@ -77,6 +76,20 @@ struct outbox_relay_options {
   /// Seeds the jitter, together with the actor's id: several actors may be
   /// started with the same options.
   uint64_t seed = random_seed();
+};
+
+/// What the OUTBOX RELAY knows of the broker.
+struct broker_health {
+  /// While it is away: when to try again.
+  std::optional<caf::actor_clock::time_point> paused_until;
+
+  backoff retry{0};
+
+  /// A publish was not answered in time, and none was since.
+  bool unanswered = false;
+
+  /// It is away, and the log says so.
+  bool reported = false;
 };
 
 /// State of the OUTBOX RELAY.
@@ -96,24 +109,23 @@ struct outbox_relay_state {
 
   session<storage::outbox_store> store;
 
+  /// The database is away, and the log says so.
+  bool store_reported = false;
+
   storage::outbox_floor floor;
 
   /// Where the slow poll goes on; 0: at the floor.
   int64_t scan_from = 0;
 
   time_point poll_at;
+
   /// No publishing before, while few events wait.
   time_point publish_at;
+
   /// When the backlog may be counted again.
   time_point backlog_at;
 
-  /// While the broker is away: when to try again.
-  std::optional<time_point> paused_until;
-
-  backoff broker_retry{0};
-
-  /// A publish was not answered in time, and none was since.
-  bool unanswered = false;
+  broker_health broker;
 
   /// A `flush` is on its way.
   bool flush_sent = false;
@@ -129,12 +141,21 @@ struct outbox_relay_state {
   session<storage::event_publisher> publisher;
 };
 
+/// The relay and its messages to itself.
+using outbox_relay_impl = outbox_relay_actor::extend<
+  // The broker answered.
+  caf::reacts_to<atom::acked, publish_acks_ptr>,
+  // Time for the slow poll, retries and time-outs.
+  caf::reacts_to<atom::tick>,
+  // Marks what was acknowledged.
+  caf::reacts_to<atom::flush>>;
+
 /// Publishes committed events and marks them SENT.
 ///
-///   writer ── committed ──┐                   ┌── publish ──> broker
-///                         ├──> publish_queue ───┤                  │
-///   table ──── page ──────┘                   └── flush <─ acked ┘
-///                                                  └──> table: SENT
+///   writer ── committed ──┐                    ┌── publish ──> broker
+///                         ├──> publish_queue ──┤                 │
+///   table ──── page ──────┘                    └── flush <─ acked ┘
+///                                                    └──> table: SENT
 ///
 /// - Promise: every committed event is published at least once, and marked
 ///   only after the broker acknowledged it. Within a branch events go out in
@@ -143,18 +164,15 @@ struct outbox_relay_state {
 /// - Thread: `caf::detached`, because the store blocks. The publisher's
 ///   callback does nothing but hand acknowledgements over.
 /// - Limits: `queue_max` notices in memory, `in_flight_max` of them published
-/// and
-///   not acknowledged. What does not fit waits in the table and is read back
-///   page by page (see `publish_queue`).
+///   and not acknowledged. What does not fit waits in the table and is read
+///   back page by page (see `publish_queue`).
 /// - Failure: a branch that the broker refuses stops alone; a broker that is
 ///   away stops all, with backoff and jitter. Without the database it goes on
 ///   publishing what it has and marks later. A wake-up that was lost is found
 ///   by the slow poll. Ending at any point loses nothing: what is not marked
 ///   is published again by the next relay.
-/// @param self The actor handle.
-/// @param options Moved into the state.
-outbox_relay_actor::behavior_type
-outbox_relay(outbox_relay_actor::stateful_pointer<outbox_relay_state> self,
+outbox_relay_impl::behavior_type
+outbox_relay(outbox_relay_impl::stateful_pointer<outbox_relay_state> self,
              outbox_relay_options options);
 
 } // namespace tillstream

@@ -27,7 +27,7 @@ namespace tillstream {
 /// Tuning and surroundings of the FALLBACK READER.
 struct fallback_reader_options {
   aggregate_reader_actor reader = {};
-  purchase_reader_actor purchases = {};
+  backlog_reader_actor purchases = {};
 
   /// Where the branches' clocks and the database's are.
   directory_view_ptr view = nullptr;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/runtime/backoff.hpp"
+#include "actors/runtime/snapshot_holder.hpp"
 #include "actors/runtime/spawn.hpp"
 #include "messages/core/error.hpp"
 #include "messages/core/limits.hpp"
@@ -23,6 +24,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -59,6 +61,20 @@ struct supervisor_options {
 /// the supervisor: it must not block.
 template <class Handle>
 using child_factory = std::function<Handle(caf::local_actor* parent)>;
+
+/// Makes a factory that also publishes the child, for clients that save the hop
+/// over the supervisor. While no child runs they find the last one, which
+/// answers that it is gone.
+template <class Handle>
+child_factory<Handle> publish_child(std::shared_ptr<snapshot_holder<Handle>> where,
+                                    child_factory<Handle> spawn_child) {
+  return [where = std::move(where),
+          spawn_child = std::move(spawn_child)](caf::local_actor* parent) {
+    auto child = spawn_child(parent);
+    where->set(std::make_shared<const Handle>(child));
+    return child;
+  };
+}
 
 namespace detail {
 

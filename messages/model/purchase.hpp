@@ -6,6 +6,7 @@
 #include "messages/core/uuid.hpp"
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -47,6 +48,15 @@ struct purchase {
 };
 
 using purchase_ptr = std::shared_ptr<const purchase>;
+
+/// A purchase on its way to a TRANSACTION WRITER.
+struct submission {
+  purchase_ptr what;
+  /// When it is answered at the latest, unless its database session blocks.
+  std::chrono::steady_clock::time_point deadline;
+  /// Its place among the purchases in flight, given back with the last copy.
+  std::shared_ptr<const void> permit;
+};
 
 /// What is known of a recorded purchase, and all that its 201 says.
 struct recorded_purchase {
@@ -114,8 +124,8 @@ struct commit_notice {
   std::shared_ptr<const std::string> payload;
 };
 
-/// What the PURCHASE READER is asked.
-struct purchase_lookup {
+/// What finds one purchase.
+struct purchase_key {
   /// Where to look.
   std::vector<std::string> branches;
   /// Exactly one of both is set.

@@ -37,9 +37,8 @@ struct peer_answer;
 struct peer_message;
 struct peer_query;
 struct publish_ack;
-struct purchase;
 struct purchase_details;
-struct purchase_lookup;
+struct purchase_key;
 struct query_reply;
 struct readiness;
 struct record_result;
@@ -50,10 +49,10 @@ struct shard_queries;
 struct shard_query;
 struct sign_in_link;
 struct stream_state;
+struct submission;
 struct uuid;
 class http_exchange;
 
-using purchase_ptr = std::shared_ptr<const purchase>;
 using commit_notices_ptr = std::shared_ptr<const std::vector<commit_notice>>;
 using publish_acks_ptr = std::shared_ptr<const std::vector<publish_ack>>;
 using deliveries_ptr = std::shared_ptr<const std::vector<delivery>>;
@@ -83,14 +82,14 @@ using live_listener_ptr = std::shared_ptr<live_listener>;
 CAF_BEGIN_TYPE_ID_BLOCK(tillstream_types, caf::first_custom_type_id)
 
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::uuid))
-  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::purchase_ptr))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::submission))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::record_result))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::commit_notices_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::publish_acks_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::deliveries_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::delivery_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::stream_state))
-  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::purchase_lookup))
+  CAF_ADD_TYPE_ID(tillstream_types, (tillstream::purchase_key))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::purchase_details_ptr))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::customer_page_request))
   CAF_ADD_TYPE_ID(tillstream_types, (tillstream::customer_page_ptr))
@@ -121,14 +120,14 @@ CAF_BEGIN_TYPE_ID_BLOCK(tillstream_types, caf::first_custom_type_id)
 CAF_END_TYPE_ID_BLOCK(tillstream_types)
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::uuid)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::purchase_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::submission)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::record_result)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::commit_notices_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::publish_acks_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::deliveries_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::delivery_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::stream_state)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::purchase_lookup)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::purchase_key)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::purchase_details_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::customer_page_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(tillstream::customer_page_ptr)

@@ -13,34 +13,22 @@
 
 namespace tillstream {
 
-/// The TRANSACTION WRITER interface. Also that of ADMISSION, which
-/// bounds what is in flight and spreads branches over the writers.
+/// The TRANSACTION WRITER interface.
 using transaction_writer_actor = caf::typed_actor<
   // Makes one purchase durable, or says why not.
-  caf::replies_to<atom::submit, purchase_ptr>::with<record_result>,
+  caf::replies_to<atom::submit, submission>::with<record_result>,
   // Tells whether a session is open.
-  caf::replies_to<atom::ready>::with<readiness>,
-  // INTERNAL: Commits everything collected since the last commit.
-  caf::reacts_to<atom::flush>,
-  // INTERNAL: Tries to open a session again.
-  caf::reacts_to<atom::reopen>>;
+  caf::replies_to<atom::ready>::with<readiness>>;
 
-/// The ADMISSION interface.
-using admission_actor = caf::typed_actor<
-  // Admits one purchase, or refuses it with `errc::overloaded` or
-  // `errc::shutting_down`.
-  caf::replies_to<atom::submit, purchase_ptr>::with<record_result>,
-  // Ready when a writer is.
-  caf::replies_to<atom::ready>::with<readiness>,
-  // Admits nothing more; answers when all that was admitted is answered.
-  caf::replies_to<atom::drain>::with<bool>>;
-
-/// The PURCHASE READER interface: a pool of them is one address.
-using purchase_reader_actor = caf::typed_actor<
+/// The PURCHASE LOOKUP interface: a pool of them is one address.
+using purchase_lookup_actor = caf::typed_actor<
   // Finds one purchase; null when there is none.
-  caf::replies_to<atom::find, purchase_lookup>::with<purchase_details_ptr>,
+  caf::replies_to<atom::find, purchase_key>::with<purchase_details_ptr>,
   // Reads a page of known customers.
-  caf::replies_to<atom::list, customer_page_request>::with<customer_page_ptr>,
+  caf::replies_to<atom::list, customer_page_request>::with<customer_page_ptr>>;
+
+/// The BACKLOG READER interface.
+using backlog_reader_actor = caf::typed_actor<
   // Events of a branch committed since a time, without payload.
   caf::replies_to<atom::recent, std::string,
                   timestamp>::with<commit_notices_ptr>,

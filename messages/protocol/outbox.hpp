@@ -2,7 +2,6 @@
 
 #include "messages/model/purchase.hpp"
 #include "messages/model/readiness.hpp"
-#include "messages/model/stream.hpp"
 #include "messages/protocol/fwd.hpp"
 
 #include <caf/replies_to.hpp>
@@ -24,12 +23,6 @@ using outbox_relay_actor = caf::typed_actor<
   caf::replies_to<atom::ready>::with<readiness>,
   // Publishes what it has, waits (bounded) for acknowledgements and marks
   // them; true when nothing was left.
-  caf::replies_to<atom::drain>::with<bool>,
-  // INTERNAL: The broker answered.
-  caf::reacts_to<atom::acked, publish_acks_ptr>,
-  // INTERNAL: Time for the slow poll, retries and time-outs.
-  caf::reacts_to<atom::tick>,
-  // INTERNAL: Marks what was acknowledged.
-  caf::reacts_to<atom::flush>>;
+  caf::replies_to<atom::drain>::with<bool>>;
 
 } // namespace tillstream

@@ -4,6 +4,7 @@
 #include "messages/model/purchase.hpp"
 #include "storage/ports/purchase_store.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -166,6 +167,15 @@ inline purchase_ptr make_purchase(uint64_t key, uint8_t content = 0,
   x.idempotency_key = numbered_uuid(key);
   x.fingerprint[0] = content;
   return std::make_shared<const purchase>(std::move(x));
+}
+
+/// The same on its way to a writer.
+/// @param deadline The default never comes.
+inline submission
+make_submission(uint64_t key, uint8_t content = 0,
+                std::chrono::steady_clock::time_point deadline
+                = std::chrono::steady_clock::time_point::max()) {
+  return {make_purchase(key, content), deadline, nullptr};
 }
 
 } // namespace tillstream::tests

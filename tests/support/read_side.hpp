@@ -224,7 +224,7 @@ scripted_reader(aggregate_reader_actor::pointer self,
   };
 }
 
-// -- PURCHASE READER ----------------------------------------------------------
+// -- BACKLOG READER -----------------------------------------------------------
 
 struct outbox_script {
   std::vector<commit_notice> notices;
@@ -238,13 +238,9 @@ struct outbox_script {
 
 using outbox_script_ptr = std::shared_ptr<outbox_script>;
 
-inline purchase_reader_actor::behavior_type
-scripted_purchases(purchase_reader_actor::pointer, outbox_script_ptr script) {
+inline backlog_reader_actor::behavior_type
+scripted_purchases(backlog_reader_actor::pointer, outbox_script_ptr script) {
   return {
-    [](atom::find, const purchase_lookup&) { return purchase_details_ptr{}; },
-    [](atom::list, const customer_page_request&) {
-      return customer_page_ptr{};
-    },
     [script](atom::recent, const std::string& branch_id,
              timestamp since) -> caf::result<commit_notices_ptr> {
       script->asked.push_back(since);

@@ -154,7 +154,7 @@ BOOST_AUTO_TEST_CASE(actors_that_throw_lose_nothing) {
   for (const char* point :
        {"transaction-writer.batch=throw:3", "outbox-relay.committed=throw:3",
         "stream-consumer.fetch=throw:3", "aggregate-shard.deliver=throw:3",
-        "aggregate-writer.batch=throw:3", "request-intake.submit=throw:3",
+        "aggregate-writer.batch=throw:3", "transaction-writer.submit=throw:3",
         "query.ask=throw:3"}) {
     BOOST_TEST_CONTEXT(point) {
       temporary_directory directory;

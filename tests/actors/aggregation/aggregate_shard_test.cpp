@@ -182,7 +182,7 @@ struct fixture : tests::actor_fixture {
   stream_consumer_actor consumer_actor;
   aggregate_writer_actor writer_actor;
   aggregate_reader_actor reader_actor;
-  purchase_reader_actor purchases_actor;
+  backlog_reader_actor purchases_actor;
   outbox_relay_actor relay_actor;
   aggregate_shard_actor shard;
   uint64_t consumer_seq = 0;

@@ -400,7 +400,7 @@ struct world : tests::actor_fixture {
   test::outbox_script_ptr outbox = std::make_shared<test::outbox_script>();
   test::relay_script_ptr relay = std::make_shared<test::relay_script>();
   stream_consumer_actor consumer;
-  purchase_reader_actor purchases;
+  backlog_reader_actor purchases;
   outbox_relay_actor relay_actor;
   aggregate_writer_actor writer;
   aggregate_reader_actor reader;

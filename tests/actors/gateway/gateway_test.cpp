@@ -89,11 +89,12 @@ private:
 /// What the fake actors do and saw. Outlives them.
 struct script {
   std::function<caf::result<record_result>(const purchase_ptr&)> submit;
-  std::function<caf::result<purchase_details_ptr>(const purchase_lookup&)> find;
+  std::function<caf::result<purchase_details_ptr>(const purchase_key&)> find;
   std::function<caf::result<customer_page_ptr>(const customer_page_request&)>
     list;
   std::function<caf::result<query_reply>(const analytics_query_ptr&)> ask;
   std::vector<purchase_ptr> purchases;
+  std::vector<std::chrono::steady_clock::time_point> deadlines;
   std::function<caf::result<uuid>(const sign_in_link&)> take_link;
   std::vector<session_end> ended;
   std::vector<live_listener_ptr> listeners;
@@ -101,34 +102,27 @@ struct script {
   int asked_ready = 0;
 };
 
-admission_actor::behavior_type
-fake_intake(admission_actor::pointer, script* play) {
+transaction_writer_actor::behavior_type
+fake_writer(transaction_writer_actor::pointer, script* play) {
   return {
-    [play](atom::submit, const purchase_ptr& x) {
-      play->purchases.push_back(x);
-      return play->submit(x);
+    [play](atom::submit, const submission& x) {
+      play->deadlines.push_back(x.deadline);
+      play->purchases.push_back(x.what);
+      return play->submit(x.what);
     },
     [play](atom::ready) {
       ++play->asked_ready;
       return play->intake;
     },
-    [](atom::drain) { return true; },
   };
 }
 
-purchase_reader_actor::behavior_type
-fake_reader(purchase_reader_actor::pointer, script* play) {
+purchase_lookup_actor::behavior_type
+fake_reader(purchase_lookup_actor::pointer, script* play) {
   return {
-    [play](atom::find, const purchase_lookup& x) { return play->find(x); },
+    [play](atom::find, const purchase_key& x) { return play->find(x); },
     [play](atom::list, const customer_page_request& x) {
       return play->list(x);
-    },
-    [](atom::recent, const std::string&,
-       timestamp) -> caf::result<commit_notices_ptr> {
-      return caf::make_error(errc::internal);
-    },
-    [](atom::state, const std::string&, const uuid&) -> caf::result<int64_t> {
-      return caf::make_error(errc::internal);
     },
   };
 }
@@ -160,17 +154,25 @@ fake_feed(live_feed_actor::pointer, script* play) {
   };
 }
 
-/// Never answers: CAF drops promises silently.
-admission_actor::behavior_type
-mute_intake(admission_actor::stateful_pointer<caf::unit_t> self) {
+/// Never answers: CAF drops promises silently. Keeps its permits.
+struct mute_writer_state {
+  mute_writer_state() = default;
+
+  static inline const char* name = "mute-writer";
+
+  std::vector<submission> kept;
+};
+
+transaction_writer_actor::behavior_type mute_writer(
+  transaction_writer_actor::stateful_pointer<mute_writer_state> self) {
   return {
-    [self](atom::submit, const purchase_ptr&) -> caf::result<record_result> {
+    [self](atom::submit, const submission& x) -> caf::result<record_result> {
+      self->state.kept.push_back(x);
       return self->make_response_promise<record_result>();
     },
     [self](atom::ready) -> caf::result<readiness> {
       return self->make_response_promise<readiness>();
     },
-    [](atom::drain) { return true; },
   };
 }
 
@@ -205,7 +207,7 @@ struct fixture : tests::actor_fixture {
       return record_result{verdict::recorded, recorded(x->branch_id)};
     };
     play.find
-      = [](const purchase_lookup&) -> caf::result<purchase_details_ptr> {
+      = [](const purchase_key&) -> caf::result<purchase_details_ptr> {
       return purchase_details_ptr{};
     };
     play.list
@@ -217,7 +219,8 @@ struct fixture : tests::actor_fixture {
       reply.body = x->name;
       return std::make_shared<const http_reply>(std::move(reply));
     };
-    intake = sys.spawn(fake_intake, &play);
+    writer = sys.spawn(fake_writer, &play);
+    use(writer);
     reader = sys.spawn(fake_reader, &play);
     query = sys.spawn(fake_query, &play);
     refresher = sys.spawn(fake_refresher, &play);
@@ -228,17 +231,21 @@ struct fixture : tests::actor_fixture {
     options.refresher = refresher;
     options.live = feed;
     options.directory = view;
-    options.intake = intake;
+    admission_options admitting;
+    admitting.writers = {slot};
+    admitting.in_flight_max = in_flight_max;
+    options.intake = std::make_shared<admission>(admitting);
     options.reader = reader;
     options.query = query;
-    options.parts.push_back(part_of("intake", intake));
+    options.parts.push_back(part_of("intake", writer));
   }
 
   ~fixture() {
     if (subject)
       end(subject);
     options = {};
-    end(intake);
+    slot.reset();
+    end(writer);
     end(reader);
     end(query);
     end(refresher);
@@ -253,6 +260,11 @@ struct fixture : tests::actor_fixture {
     x.role = role;
     x.branch_id = std::move(branch_id);
     reference.keys.push_back(x);
+  }
+
+  /// From now on purchases go to this writer.
+  void use(const transaction_writer_actor& x) {
+    slot->current.set(std::make_shared<const transaction_writer_actor>(x));
   }
 
   void start() {
@@ -401,8 +413,10 @@ struct fixture : tests::actor_fixture {
   storage::directory_snapshot reference;
   directory_view_ptr view;
   tests::openapi_reader api;
-  admission_actor intake;
-  purchase_reader_actor reader;
+  static constexpr size_t in_flight_max = 2;
+  writer_slot_ptr slot = std::make_shared<writer_slot>();
+  transaction_writer_actor writer;
+  purchase_lookup_actor reader;
   query_actor query;
   directory_actor refresher;
   live_feed_actor feed;
@@ -579,9 +593,9 @@ BOOST_AUTO_TEST_CASE(trouble_of_ours_is_a_503_for_later_and_never_a_4xx) {
 }
 
 BOOST_AUTO_TEST_CASE(
-  an_intake_that_never_answers_is_awaited_until_the_timeout) {
-  auto mute = sys.spawn(mute_intake);
-  options.intake = mute;
+  a_writer_that_never_answers_is_awaited_until_the_timeout) {
+  auto mute = sys.spawn(mute_writer);
+  use(mute);
   post(sale());
   advance(limits::write_answer_max - 1s);
   BOOST_TEST(out.replies.empty());
@@ -591,18 +605,69 @@ BOOST_AUTO_TEST_CASE(
   end(mute);
 }
 
-BOOST_AUTO_TEST_CASE(an_intake_that_is_gone_or_was_never_there_is_a_503) {
-  end(intake);
+BOOST_AUTO_TEST_CASE(a_writer_that_is_gone_or_was_never_there_is_a_503) {
+  end(writer);
+  check_fails(sale(), 503, "unavailable");
+  BOOST_TEST(options.intake->in_flight() == 0u);
+  slot->current.set(nullptr);
   check_fails(sale(), 503, "unavailable");
   end(subject);
   options.intake = nullptr;
   check_fails(sale(), 503, "unavailable");
-  intake = sys.spawn(fake_intake, &play);
+  writer = sys.spawn(fake_writer, &play);
+}
+
+BOOST_AUTO_TEST_CASE(what_a_dead_writer_did_not_take_up_is_a_503) {
+  auto mute = sys.spawn(mute_writer);
+  use(mute);
+  post(sale());
+  BOOST_TEST(options.intake->in_flight() == 1u);
+  // Behind what it has, and never taken up.
+  start();
+  caf::anon_send_exit(mute, caf::exit_reason::kill);
+  caf::anon_send(
+    subject, atom::request_v,
+    http_exchange_ptr{std::make_shared<fake_exchange>(sale(), out)});
+  settle();
+  BOOST_REQUIRE(out.replies.size() == 1u);
+  check_problem(out.replies[0], 503, "unavailable");
+  BOOST_TEST(options.intake->in_flight() == 0u);
+  // The next one stands in its place.
+  use(writer);
+  BOOST_TEST(ask_gateway(sale()).status == 201);
+}
+
+BOOST_AUTO_TEST_CASE(too_many_purchases_in_flight_are_a_503) {
+  auto mute = sys.spawn(mute_writer);
+  use(mute);
+  for (size_t i = 0; i < in_flight_max; ++i)
+    post(sale());
+  check_fails(sale(), 503, "overloaded");
+  // A time-out gives no place back: the writer has them still.
+  advance(limits::write_answer_max);
+  check_fails(sale(), 503, "overloaded");
+  end(mute);
+  use(writer);
+  BOOST_TEST(ask_gateway(sale()).status == 201);
+}
+
+BOOST_AUTO_TEST_CASE(a_purchase_carries_its_deadline_and_gives_its_place_back) {
+  BOOST_TEST(ask_gateway(sale()).status == 201);
+  BOOST_REQUIRE(play.deadlines.size() == 1u);
+  BOOST_TEST(
+    (play.deadlines[0] == sched.clock().now() + limits::write_wait_max));
+  BOOST_TEST(options.intake->in_flight() == 0u);
+  BOOST_TEST(slot->pacer->arrivals() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(while_purchases_are_drained_no_more_are_taken) {
+  options.intake->drain(0ms);
+  check_fails(sale(), 503, "shutting-down");
 }
 
 BOOST_AUTO_TEST_CASE(a_gateway_that_dies_drops_its_exchanges) {
-  auto mute = sys.spawn(mute_intake);
-  options.intake = mute;
+  auto mute = sys.spawn(mute_writer);
+  use(mute);
   post(sale());
   end(subject);
   BOOST_TEST(out.replies.empty());
@@ -762,7 +827,7 @@ BOOST_AUTO_TEST_CASE(traceparent_is_passed_on_and_given_back) {
 BOOST_AUTO_TEST_CASE(a_till_searches_its_branch_and_the_owner_all) {
   std::vector<std::string> looked_in;
   play.find
-    = [&](const purchase_lookup& x) -> caf::result<purchase_details_ptr> {
+    = [&](const purchase_key& x) -> caf::result<purchase_details_ptr> {
     looked_in = x.branches;
     BOOST_TEST((x.purchase_id == parse_uuid(some_id)));
     purchase_details found;
@@ -788,7 +853,7 @@ BOOST_AUTO_TEST_CASE(a_lookup_by_key_searches_one_branch) {
   auto path
     = "/purchases?branch_id=branch-1&idempotency_key=" + std::string{key};
   play.find
-    = [&](const purchase_lookup& x) -> caf::result<purchase_details_ptr> {
+    = [&](const purchase_key& x) -> caf::result<purchase_details_ptr> {
     BOOST_TEST((x.branches == std::vector<std::string>{"branch-1"}));
     BOOST_TEST((x.idempotency_key == parse_uuid(key)));
     BOOST_TEST(!x.purchase_id);
@@ -799,7 +864,7 @@ BOOST_AUTO_TEST_CASE(a_lookup_by_key_searches_one_branch) {
   BOOST_TEST(ask_gateway(make("GET", path, "till-1")).status == 200);
   BOOST_TEST(ask_gateway(make("GET", path, "owner")).status == 200);
   check_fails(make("GET", path, "till-2"), 403, "forbidden");
-  play.find = [](const purchase_lookup&) -> caf::result<purchase_details_ptr> {
+  play.find = [](const purchase_key&) -> caf::result<purchase_details_ptr> {
     return purchase_details_ptr{};
   };
   check_fails(make("GET", path, "till-1"), 404, "not-found");
@@ -892,7 +957,7 @@ BOOST_AUTO_TEST_CASE(queries_go_to_query_and_its_reply_goes_out) {
 }
 
 BOOST_AUTO_TEST_CASE(readers_in_trouble_are_a_503) {
-  play.find = [](const purchase_lookup&) -> caf::result<purchase_details_ptr> {
+  play.find = [](const purchase_key&) -> caf::result<purchase_details_ptr> {
     return caf::make_error(errc::unavailable);
   };
   play.list
@@ -928,8 +993,28 @@ BOOST_AUTO_TEST_CASE(ready_is_what_all_parts_say) {
   BOOST_TEST(parts[0].find("reason")->text == "no session");
 }
 
+BOOST_AUTO_TEST_CASE(of_several_writers_the_first_that_is_not_ready_answers) {
+  auto mute = sys.spawn(mute_writer);
+  options.parts = {part_of_all<transaction_writer_actor>(
+    "writers", {writer, writer})};
+  BOOST_TEST(ask_gateway(make("GET", "/readyz")).body
+             == R"({"ready":true,"parts":[{"part":"intake","ready":true}]})");
+  end(subject);
+  options.parts = {part_of_all<transaction_writer_actor>(
+    "writers", {writer, mute, mute})};
+  out.replies.clear();
+  post(make("GET", "/readyz"));
+  advance(limits::ready_wait_max);
+  BOOST_REQUIRE(out.replies.size() == 1u);
+  auto body = check_problem(out.replies[0], 503, "not-ready");
+  const auto& parts = body.root().find("parts")->elements;
+  BOOST_REQUIRE(parts.size() == 1u);
+  BOOST_TEST(parts[0].find("part")->text == "writers");
+  end(mute);
+}
+
 BOOST_AUTO_TEST_CASE(a_part_that_does_not_answer_is_not_waited_for) {
-  auto mute = sys.spawn(mute_intake);
+  auto mute = sys.spawn(mute_writer);
   options.parts.push_back(part_of("mute", mute));
   post(make("GET", "/readyz"));
   BOOST_TEST(out.replies.empty());
@@ -944,7 +1029,7 @@ BOOST_AUTO_TEST_CASE(a_part_that_does_not_answer_is_not_waited_for) {
 }
 
 BOOST_AUTO_TEST_CASE(queries_for_readiness_share_a_round) {
-  auto mute = sys.spawn(mute_intake);
+  auto mute = sys.spawn(mute_writer);
   options.parts.push_back(part_of("mute", mute));
   for (int i = 0; i < 100; ++i)
     post(make("GET", "/readyz"));
@@ -1177,8 +1262,8 @@ BOOST_AUTO_TEST_CASE(without_room_for_a_stream_it_is_a_503) {
 // -- failures -----------------------------------------------------------------
 
 BOOST_AUTO_TEST_CASE(a_stray_error_costs_no_exchange_its_answer) {
-  auto mute = sys.spawn(mute_intake);
-  options.intake = mute;
+  auto mute = sys.spawn(mute_writer);
+  use(mute);
   post(sale());
   caf::anon_send(caf::actor_cast<caf::actor>(subject),
                  caf::make_error(errc::internal, "a stray answer"));

@@ -44,7 +44,7 @@ struct simulation : actor_fixture {
     options.queue_max = 8 + prng() % 30;
     options.page_max = 2 + prng() % 8;
     options.in_flight_max = 1 + prng() % 10;
-    options.mark_max = 1 + prng() % 10;
+    options.confirm_max = 1 + prng() % 10;
     options.seed = prng();
     queue_max = options.queue_max;
     supervisor_options supervision;
@@ -96,9 +96,6 @@ struct simulation : actor_fixture {
   void wake(std::vector<commit_notice> notices) {
     if (how_ == mood::wild && one_in(6))
       return; // Lost.
-    if (how_ == mood::wild && one_in(10))
-      for (auto& notice : notices)
-        notice.payload = nullptr; // From another node.
     caf::anon_send(
       uut, atom::committed_v,
       std::make_shared<const std::vector<commit_notice>>(std::move(notices)));

@@ -27,6 +27,7 @@ struct fixture : actor_fixture {
       return connect_fake_broker(broker, std::move(on_ack));
     };
     options.seed = 1;
+    options.batch_window = 0ms; // Most tests are about something else.
   }
 
   ~fixture() {
@@ -121,8 +122,21 @@ BOOST_AUTO_TEST_CASE(a_committed_event_is_published_as_committed_and_marked) {
   BOOST_TEST(message.subject == "purchases.created.b1");
   BOOST_TEST(message.id == to_string(notice.event_id));
   BOOST_TEST(message.payload == "b1#7");
-  advance(options.mark_delay);
+  advance(options.confirm_delay);
   BOOST_TEST(table.unsent() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(
+  few_events_wait_for_the_batch_window_and_the_first_does_not) {
+  options.batch_window = pacing::publish_window;
+  start();
+  advance(1s);
+  sell("b1", 1, 1);
+  BOOST_TEST(broker.in_flight.size() == 1u);
+  sell("b1", 2, 3);
+  BOOST_TEST(broker.in_flight.size() == 1u);
+  advance(pacing::publish_window);
+  BOOST_TEST(broker.in_flight.size() == 3u);
 }
 
 BOOST_AUTO_TEST_CASE(nothing_is_marked_before_the_broker_acknowledged_it) {
@@ -141,7 +155,7 @@ BOOST_AUTO_TEST_CASE(acknowledgements_gather_for_one_update) {
     sell("b1", seq, seq);
     acknowledge();
   }
-  advance(options.mark_delay);
+  advance(options.confirm_delay);
   BOOST_TEST(table.updates == std::vector<size_t>{50},
              boost::test_tools::per_element());
 }
@@ -180,7 +194,7 @@ BOOST_AUTO_TEST_CASE(a_lost_wake_up_is_found_by_the_poll) {
 }
 
 BOOST_AUTO_TEST_CASE(the_poll_doubles_nothing_that_is_on_its_way) {
-  options.mark_delay = 1500ms;
+  options.confirm_delay = 1500ms;
   start();
   sell("b1", 1, 5);
   advance(1s); // In flight.
@@ -202,15 +216,6 @@ BOOST_AUTO_TEST_CASE(a_late_commit_whose_wake_up_is_lost_is_found) {
   run(2s);
   BOOST_TEST(broker.of("b1").back() == "b1#1");
   BOOST_TEST(table.unsent() == 0u);
-}
-
-BOOST_AUTO_TEST_CASE(a_notice_of_another_node_is_read_from_the_table) {
-  start();
-  auto notice = table.commit("b1", 1);
-  notice.payload = nullptr;
-  wake({notice});
-  acknowledge();
-  check("b1", 1, 1);
 }
 
 // -- a restart ----------------------------------------------------------------
@@ -512,7 +517,7 @@ BOOST_AUTO_TEST_CASE(what_the_broker_forgot_is_published_under_a_new_id) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_on_its_way_when_the_broker_forgets_goes_again) {
-  options.mark_delay = 10s;
+  options.confirm_delay = 10s;
   start();
   sell("b1", 1, 4);
   acknowledge(2); // Not marked yet; 3 and 4 in flight.
@@ -547,7 +552,7 @@ BOOST_AUTO_TEST_CASE(a_drain_waits_until_everything_is_marked) {
   settle();
   BOOST_TEST(drained->count == 0u);
   acknowledge();
-  advance(options.mark_delay);
+  advance(options.confirm_delay);
   BOOST_TEST((drained->count == 1 && *drained->value && **drained->value));
   BOOST_TEST(table.unsent() == 0u);
 }
@@ -575,27 +580,28 @@ BOOST_AUTO_TEST_CASE(whoever_waits_for_a_drain_is_answered_at_its_death) {
   BOOST_TEST(!broker.on_ack); // The publisher is gone.
 }
 
-BOOST_AUTO_TEST_CASE(what_a_poll_finds_is_told_without_its_bytes) {
-  std::vector<commit_notice> told;
-  options.on_found = [&](const commit_notices_ptr& xs) {
-    told.insert(told.end(), xs->begin(), xs->end());
-  };
+BOOST_AUTO_TEST_CASE(what_a_poll_finds_is_announced_without_payload) {
+  std::vector<commit_notice> announced;
+  options.feed = std::make_shared<commit_feed>();
+  options.feed->subscribe_all([&](const commit_notices_ptr& xs) {
+    announced.insert(announced.end(), xs->begin(), xs->end());
+  });
   broker.away = true;
   start();
   sell_unheard("a", 1, 3);
   run(2s, 100ms);
-  BOOST_REQUIRE(told.size() >= 3u);
-  for (const auto& x : told) {
+  BOOST_REQUIRE(announced.size() >= 3u);
+  for (const auto& x : announced) {
     BOOST_TEST(x.branch_id == "a");
     BOOST_TEST(!x.payload);
   }
-  // Told as long as it waits, and no longer.
+  // Announced as long as it waits, and no longer.
   broker.away = false;
   run(10s, 100ms);
   check("a", 1, 3);
-  told.clear();
+  announced.clear();
   run(3s, 100ms);
-  BOOST_TEST(told.empty());
+  BOOST_TEST(announced.empty());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -97,7 +97,7 @@ struct fixture : tests::actor_fixture {
   test::outbox_script_ptr outbox = std::make_shared<test::outbox_script>();
   directory_view_ptr view = std::make_shared<directory_view>();
   aggregate_reader_actor reader_actor;
-  purchase_reader_actor purchases_actor;
+  backlog_reader_actor purchases_actor;
   fallback_reader_actor fallback;
 };
 

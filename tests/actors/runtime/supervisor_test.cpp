@@ -2,10 +2,15 @@
 
 #include "actors/runtime/supervisor.hpp"
 #include "messages/core/metrics.hpp"
-#include "messages/protocol/intake.hpp"
+#include "messages/core/uuid.hpp"
+#include "messages/model/purchase.hpp"
+#include "messages/model/readiness.hpp"
 #include "tests/support/actor_fixture.hpp"
 
+#include <caf/replies_to.hpp>
 #include <caf/send.hpp>
+#include <caf/typed_actor.hpp>
+#include <caf/typed_event_based_actor.hpp>
 
 #include <string>
 #include <vector>
@@ -23,16 +28,20 @@ struct world {
   bool stubborn = false;
 };
 
+using child_actor = caf::typed_actor<
+  caf::replies_to<atom::submit, uuid>::with<record_result>,
+  caf::replies_to<atom::ready>::with<readiness>, caf::reacts_to<atom::flush>,
+  caf::reacts_to<atom::reopen>>;
+
 /// Answers readiness with its number, dies on `flush`, throws on `reopen`.
-transaction_writer_actor::behavior_type
-child(transaction_writer_actor::pointer self, world* w) {
+child_actor::behavior_type child(child_actor::pointer self, world* w) {
   auto number = ++w->spawned;
   if (w->stubborn)
     self->set_exit_handler([](caf::exit_msg&) {
       // Deaf, as an actor is that hangs in a blocking call.
     });
   return {
-    [](atom::submit, purchase_ptr&) -> caf::result<record_result> {
+    [](atom::submit, const uuid&) -> caf::result<record_result> {
       return errc::overloaded;
     },
     [w, number](atom::ready) {
@@ -62,7 +71,7 @@ struct fixture : tests::actor_fixture {
     options.backoff_max = 400ms;
     options.shutdown_grace = 1s;
     options.seed = 7;
-    uut = spawn_supervisor<transaction_writer_actor>(
+    uut = spawn_supervisor<child_actor>(
       sys, options, [this](caf::local_actor* parent) {
         return spawn_actor(*parent, child, &w);
       });
@@ -83,7 +92,7 @@ struct fixture : tests::actor_fixture {
   }
 
   world w;
-  transaction_writer_actor uut;
+  child_actor uut;
 };
 
 } // namespace
@@ -93,8 +102,7 @@ BOOST_FIXTURE_TEST_SUITE(supervisor_suite, fixture)
 BOOST_AUTO_TEST_CASE(requests_and_their_errors_pass_through) {
   start();
   BOOST_TEST(who() == "1");
-  auto answer = ask<record_result>(uut, atom::submit_v,
-                                   std::make_shared<const purchase>());
+  auto answer = ask<record_result>(uut, atom::submit_v, uuid{});
   BOOST_TEST((answer && answer->error() == errc::overloaded));
 }
 

@@ -1,11 +1,10 @@
 #include <boost/test/unit_test.hpp>
 
-#include "actors/intake/purchase_reader.hpp"
+#include "actors/intake/purchase_lookup.hpp"
 #include "actors/runtime/fault_point.hpp"
 #include "actors/runtime/supervisor.hpp"
 #include "messages/core/limits.hpp"
 #include "tests/support/actor_fixture.hpp"
-#include "tests/support/fake_outbox.hpp"
 #include "tests/support/fake_purchase_store.hpp"
 
 #include <string>
@@ -74,16 +73,15 @@ private:
 
 struct fixture : actor_fixture {
   fixture() {
-    purchase_reader_options options;
-    options.open_reader
+    purchase_lookup_options options;
+    options.open_store
       = [this]() -> caf::expected<storage::purchase_lookup_store_ptr> {
       if (rows.down)
         return caf::make_error(errc::unavailable, "fake is down");
       return storage::purchase_lookup_store_ptr{std::make_unique<fake_reader>(rows)};
     };
-    options.open_backlog = [this] { return open_fake_backlog(table); };
     options.seed = 1;
-    uut = sys.spawn(purchase_reader, options);
+    uut = sys.spawn(purchase_lookup, options);
     settle();
   }
 
@@ -93,27 +91,26 @@ struct fixture : actor_fixture {
   }
 
   auto find(std::vector<std::string> branches, uint64_t id) {
-    purchase_lookup what;
+    purchase_key what;
     what.branches = std::move(branches);
     what.purchase_id = numbered_uuid(id);
     return ask<purchase_details_ptr>(uut, atom::find_v, what);
   }
 
   auto find_key(std::vector<std::string> branches, uint64_t key) {
-    purchase_lookup what;
+    purchase_key what;
     what.branches = std::move(branches);
     what.idempotency_key = numbered_uuid(key);
     return ask<purchase_details_ptr>(uut, atom::find_v, what);
   }
 
   fake_rows rows;
-  fake_outbox table;
-  purchase_reader_actor uut;
+  purchase_lookup_actor uut;
 };
 
 } // namespace
 
-BOOST_FIXTURE_TEST_SUITE(purchase_reader_suite, fixture)
+BOOST_FIXTURE_TEST_SUITE(purchase_lookup_suite, fixture)
 
 BOOST_AUTO_TEST_CASE(a_purchase_is_found_by_its_id) {
   auto x = find({"b1", "b2"}, 7);
@@ -140,16 +137,6 @@ BOOST_AUTO_TEST_CASE(a_page_of_customers_is_bounded) {
   BOOST_REQUIRE((x && *x && (**x)->size() == 1));
   BOOST_TEST(((**x)->front().user_id == numbered_uuid(3)));
   BOOST_TEST(rows.last_limit == limits::customers_page_max);
-}
-
-BOOST_AUTO_TEST_CASE(recent_events_of_a_branch_are_told) {
-  table.commit("b1", 1);
-  table.commit("b2", 2);
-  table.commit("b1", 3);
-  auto x = ask<commit_notices_ptr>(uut, atom::recent_v, std::string{"b1"},
-                                   from_ms(0));
-  BOOST_REQUIRE((x && *x));
-  BOOST_TEST((**x)->size() == 2u);
 }
 
 BOOST_AUTO_TEST_CASE(a_session_that_broke_while_idle_costs_nobody_an_error) {
@@ -182,7 +169,7 @@ BOOST_AUTO_TEST_CASE(while_the_database_is_away_answers_come_at_once) {
 
 BOOST_AUTO_TEST_CASE(a_throw_is_answered) {
   BOOST_TEST(
-    static_cast<bool>(arm_fault_points("purchase-reader.find=throw:1")));
+    static_cast<bool>(arm_fault_points("purchase-lookup.find=throw:1")));
   auto x = find({"b2"}, 7);
   BOOST_TEST((x && !*x && x->error() == errc::internal));
 }
