@@ -1,6 +1,7 @@
 #include "actors/node/node_resources.hpp"
 
 #include "actors/runtime/fault_point.hpp"
+#include "actors/runtime/pacing.hpp"
 #include "messages/core/error.hpp"
 #include "messages/core/log.hpp"
 #include "storage/postgres/server_checks.hpp"
@@ -138,6 +139,7 @@ caf::expected<node_resources> load_node_resources(const settings& how) {
   result.name = node_name_of(how);
   result.broker = nats_settings_of(how);
   result.broker.client_name = "tillstream " + result.name;
+  result.broker.receive_window = pacing::receive_window;
   if (auto err = load(result))
     return err;
   return result;

@@ -32,7 +32,7 @@ void request_and_reply(benchmark::State& state) {
     self
       ->request(other, caf::duration{std::chrono::seconds{10}}, atom::ask_v,
                 analytics_query_ptr{})
-      .receive([](const http_reply_ptr&) {},
+      .receive([](const query_reply&) {},
                [](const caf::error&) { std::abort(); });
 }
 BENCHMARK(request_and_reply);

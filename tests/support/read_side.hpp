@@ -305,15 +305,6 @@ scripted_relay(outbox_relay_actor::pointer self, relay_script_ptr script) {
       return readiness{"relay", true, ""};
     },
     [](atom::drain) { return true; },
-    [](atom::acked, const publish_acks_ptr&) {
-      // nop
-    },
-    [](atom::tick) {
-      // nop
-    },
-    [](atom::flush) {
-      // nop
-    },
   };
 }
 

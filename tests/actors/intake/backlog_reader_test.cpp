@@ -19,7 +19,7 @@ struct fixture : actor_fixture {
     backlog_reader_options options;
     options.open_store = [this] {
       ++sessions;
-      return open_fake_outbox(table);
+      return open_fake_backlog(table);
     };
     options.seed = 1;
     uut = sys.spawn(backlog_reader, options);
