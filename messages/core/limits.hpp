@@ -126,6 +126,11 @@ constexpr auto statement_timeout = 10s;
 /// Frees what a frozen node holds.
 constexpr auto idle_in_transaction_timeout = 2s;
 constexpr auto connect_timeout = 2s;
+/// A server that has said nothing for this long after a statement's own
+/// time-out is taken for frozen, and the connection is given up: time for the
+/// server to cancel and to say so. With `statement_timeout` and
+/// `connect_timeout` it makes the 15 s after which all is back.
+constexpr auto answer_grace = 3s;
 
 // -- publishing ---------------------------------------------------------------
 

@@ -5,6 +5,7 @@
 #include "storage/postgres/transaction.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <unordered_map>
 #include <utility>
@@ -83,6 +84,7 @@ constexpr statement select_payloads{"select_outbox_payloads", R"(
     AND event_id BETWEEN $3 AND $4)"};
 
 // A week of a busy branch takes longer than a purchase may.
+constexpr auto republish_max = std::chrono::minutes{10};
 constexpr const char* begin_long
   = "BEGIN; SET LOCAL statement_timeout = '10min'; "
     "SET LOCAL lock_timeout = '10s'";
@@ -231,6 +233,7 @@ caf::expected<int64_t>
 postgres_outbox_store::republish(const std::string& branch_id,
                                  int64_t after_seq) {
   return guarded(*db_, [&]() -> caf::expected<int64_t> {
+    answer_timeout_scope longer{*db_, republish_max};
     transaction tx{*db_, begin_long};
     // The floor first: that holds off a relay that is about to raise it.
     db_->exec(lower_floor, after_seq);
