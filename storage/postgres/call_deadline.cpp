@@ -1,13 +1,16 @@
 #include "storage/postgres/call_deadline.hpp"
 
 #include "messages/core/metrics.hpp"
+#include "storage/postgres/call_limit.hpp"
 
+#include <algorithm>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <set>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include <cerrno>
 #include <fcntl.h>
@@ -23,6 +26,8 @@ class call_watch {
 public:
   void add(call_deadline& x) {
     std::unique_lock guard{mutex_};
+    if (!limits_.empty())
+      x.at_ = std::min(x.at_, clock::now() + *limits_.begin());
     x.armed_ = true;
     auto is_first = *armed_.insert(&x).first == *armed_.begin();
     if (is_first && x.at_ < wakes_at_) {
@@ -40,6 +45,22 @@ public:
   bool passed(const call_deadline& x) {
     std::lock_guard guard{mutex_};
     return x.passed_;
+  }
+
+  void limit(std::chrono::milliseconds timeout) {
+    std::lock_guard guard{mutex_};
+    limits_.insert(timeout);
+    auto latest = clock::now() + timeout;
+    for (auto* x : std::exchange(armed_, {})) {
+      x->at_ = std::min(x->at_, latest);
+      armed_.insert(x);
+    }
+    earlier_.notify_one();
+  }
+
+  void end_limit(std::chrono::milliseconds timeout) {
+    std::lock_guard guard{mutex_};
+    limits_.erase(limits_.find(timeout));
   }
 
   [[noreturn]] void run() {
@@ -78,6 +99,7 @@ private:
   std::mutex mutex_;
   std::condition_variable earlier_;
   std::set<call_deadline*, sooner> armed_;
+  std::multiset<std::chrono::milliseconds> limits_;
   clock::time_point wakes_at_ = clock::time_point::max();
   counter& timeouts_ = metrics().get_counter(
     "tillstream_database_call_timeouts_total",
@@ -130,3 +152,15 @@ bool call_deadline::passed() const {
 }
 
 } // namespace tillstream::storage::postgres
+
+namespace tillstream::storage {
+
+call_limit::call_limit(std::chrono::milliseconds timeout) : timeout_(timeout) {
+  postgres::watch().limit(timeout);
+}
+
+call_limit::~call_limit() {
+  postgres::watch().end_limit(timeout_);
+}
+
+} // namespace tillstream::storage

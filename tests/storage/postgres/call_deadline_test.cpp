@@ -1,6 +1,7 @@
 #include "storage/postgres/call_deadline.hpp"
 
 #include "messages/core/error.hpp"
+#include "storage/postgres/call_limit.hpp"
 #include "storage/postgres/connection.hpp"
 #include "storage/postgres/pipeline.hpp"
 #include "storage/postgres/transaction.hpp"
@@ -143,6 +144,24 @@ BOOST_AUTO_TEST_CASE(a_number_that_is_given_again_is_left_alone) {
   BOOST_REQUIRE(::dup2(stranger.ends[0], line.ends[0]) == line.ends[0]);
   BOOST_TEST(is_over(line.ends[1], long_max));
   BOOST_TEST(!is_over(stranger.ends[0], 0ms));
+}
+
+BOOST_AUTO_TEST_CASE(a_limit_shortens_open_calls_and_later_ones) {
+  silent_pair one;
+  silent_pair two;
+  silent_pair three;
+  watched_socket first{one.ends[0]};
+  watched_socket second{two.ends[0]};
+  watched_socket third{three.ends[0]};
+  call_deadline open{first, 1h};
+  {
+    storage::call_limit of_all{20ms};
+    call_deadline later{second, 1h};
+    BOOST_TEST(is_over(one.ends[0], long_max));
+    BOOST_TEST(is_over(two.ends[0], long_max));
+  }
+  call_deadline after{third, 1h};
+  BOOST_TEST(!is_over(three.ends[0], 50ms));
 }
 
 // -- a server that says nothing -----------------------------------------------
