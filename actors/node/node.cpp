@@ -6,12 +6,14 @@
 #include "actors/runtime/system_config.hpp"
 #include "messages/core/error.hpp"
 #include "messages/core/log.hpp"
+#include "storage/postgres/call_limit.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/scoped_actor.hpp>
 #include <caf/send.hpp>
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
 namespace tillstream {
@@ -71,6 +73,7 @@ public:
   bool stop() override {
     stopped_ = true;
     auto share = shutdown_share(from_.how);
+    call_limit_.emplace(share);
     caf::scoped_actor self{sys_};
     // The gateway first: what was accepted is finished, nothing new comes in.
     caf::anon_send(actors_.gateway, atom::drain_v);
@@ -105,6 +108,9 @@ private:
 
   node_resources from_;
   node_config config_;
+  /// A server that says nothing must not outlast the grace period. Until the
+  /// last actor is gone.
+  std::optional<storage::call_limit> call_limit_;
   caf::actor_system sys_;
   node_actors actors_;
   root_supervisor_actor root_;

@@ -126,6 +126,11 @@ constexpr auto statement_timeout = 10s;
 /// Frees what a frozen node holds.
 constexpr auto idle_in_transaction_timeout = 2s;
 constexpr auto connect_timeout = 2s;
+/// A server that has said nothing for this long after a statement's own
+/// time-out is taken for frozen, and the connection is given up: time for the
+/// server to cancel and to say so. With `statement_timeout` and
+/// `connect_timeout` it makes the 15 s after which all is back.
+constexpr auto answer_grace = 3s;
 
 // -- publishing ---------------------------------------------------------------
 
@@ -138,6 +143,12 @@ constexpr size_t publish_queue_max = 65'536;
 constexpr size_t relay_poll_max = 2000;
 /// The table is polled this often even without a commit notice.
 constexpr auto relay_poll_interval = 1s;
+/// NEW rows below the floor of the polls are looked for this often, in so many
+/// rows by one statement, two a sweep: 27 MB each, mostly of the server's
+/// cache, in the order of the disk. Of 10 million rows (24 GB) each is looked
+/// at every 17 hours, well before it is old enough to go.
+constexpr auto outbox_sweep_interval = 1min;
+constexpr size_t outbox_sweep_rows_max = 10'000;
 /// A publish without an answer is 'unknown' and is published again.
 constexpr auto publish_timeout = 5s;
 constexpr auto backoff_min = 50ms;

@@ -46,7 +46,8 @@ public:
 
   /// Reads up to `limit` rows in status NEW from `floor` on, in order of
   /// `seq`, and moves the floor up where that is safe. A fresh `outbox_floor`
-  /// starts where the relays before it came to.
+  /// starts where the relays before it came to. Rows come first that are NEW
+  /// below the floor, which should not be; they are looked for once a minute.
   virtual caf::expected<std::vector<commit_notice>>
   poll(outbox_floor& floor, size_t limit) = 0;
 

@@ -60,20 +60,37 @@ std::string settings_of(const connection_options& options) {
   return result;
 }
 
+std::chrono::milliseconds answer_timeout_of(const connection_options& options) {
+  if (options.answer_timeout)
+    return *options.answer_timeout;
+  if (options.statement_timeout.count() == 0)
+    return {};
+  return options.statement_timeout + limits::answer_grace;
+}
+
 } // namespace
 
+// libpq bounds connecting by `connect_timeout` with all that is said until the
+// server is ready.
 connection::connection(const std::string& dsn,
                        const connection_options& options)
   : pqxx_(with_defaults(dsn, options)),
+    socket_(PQsocket(pqxx_.raw())),
+    answer_timeout_(answer_timeout_of(options)),
     tx_(pqxx_.native()),
     pinned_plans_(options.pinned_plans) {
-  tx_.exec(settings_of(options));
+  run(settings_of(options));
+}
+
+void connection::throw_unanswered() const {
+  throw pqxx::broken_connection(fmt::format(
+    "the server did not answer within {} ms", answer_timeout_.count()));
 }
 
 void connection::prepare(const statement& what) {
   if (prepared_.contains(what.name))
     return;
-  pqxx_.prepare(what.name, what.sql);
+  bounded([&] { pqxx_.prepare(what.name, what.sql); });
   prepared_.insert(what.name);
 }
 
@@ -88,7 +105,7 @@ void connection::renew_plans() {
   auto now = std::chrono::steady_clock::now();
   if (runs_ < renew_at_run_ && now < renew_at_)
     return;
-  tx_.exec("DISCARD PLANS");
+  run("DISCARD PLANS");
   renew_at_run_ = runs_ + runs_ / 8 + 1;
   renew_at_ = now + plan_age_max;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "messages/core/limits.hpp"
+#include "storage/postgres/call_deadline.hpp"
 #include "storage/postgres/failure.hpp"
 #include "storage/postgres/pqxx_compat.hpp"
 #include "storage/postgres/values.hpp"
@@ -11,6 +12,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -36,6 +38,10 @@ struct connection_options {
   std::chrono::milliseconds lock_timeout = limits::lock_timeout;
   std::chrono::milliseconds idle_in_transaction_timeout
     = limits::idle_in_transaction_timeout;
+  /// How long a call waits for the server's answer before the connection is
+  /// given up. Nothing: `limits::answer_grace` more than `statement_timeout`;
+  /// zero: for ever.
+  std::optional<std::chrono::milliseconds> answer_timeout = std::nullopt;
   /// For statements that look rows of big tables up: always by index, and
   /// planned seldom. A plan that is kept was made for the tables of its time:
   /// on an empty one every index looks equally good, and the wrong one then
@@ -48,8 +54,10 @@ struct connection_options {
 };
 
 /// A connection. After an error that broke it, it stays broken: everything
-/// throws. Throws libpqxx's exceptions; stores turn them into an `errc` with
-/// `guarded`. One thread at a time.
+/// throws. So it is after a call that the server did not answer in time, whose
+/// outcome is as open as that of a lost connection. Throws libpqxx's
+/// exceptions; stores turn them into an `errc` with `guarded`. One thread at a
+/// time.
 class connection {
 public:
   /// Connects. The DSN may be a URL or `key=value` pairs; what it says wins
@@ -67,13 +75,14 @@ public:
   pqxx::result exec(const statement& what, const Ts&... xs) {
     prepare(what);
     renew_plans();
-    return exec_prepared(tx_, what.name, to_param(xs)...);
+    return bounded(
+      [&] { return exec_prepared(tx_, what.name, to_param(xs)...); });
   }
 
   /// Runs SQL as it is; may hold several statements. Never with anything in
   /// it that came from outside.
   pqxx::result run(const std::string& sql) {
-    return tx_.exec(sql);
+    return bounded([&] { return tx_.exec(sql); });
   }
 
   /// Whether the connection is lost.
@@ -86,6 +95,23 @@ public:
 
 private:
   friend class pipeline;
+  friend class answer_timeout_scope;
+
+  /// Runs `f`, which waits for the server, for `answer_timeout_` at most.
+  template <class F>
+  auto bounded(F&& f) -> decltype(f()) {
+    call_deadline deadline{socket_, answer_timeout_};
+    try {
+      return f();
+    } catch (const std::exception&) {
+      if (deadline.passed())
+        throw_unanswered();
+      throw;
+    }
+  }
+
+  /// @throws pqxx::broken_connection
+  [[noreturn]] void throw_unanswered() const;
 
   void prepare(const statement& what);
 
@@ -93,6 +119,8 @@ private:
   void renew_plans();
 
   pqxx_connection pqxx_;
+  watched_socket socket_;
+  std::chrono::milliseconds answer_timeout_;
   // Begins and ends nothing by itself: `transaction` does, in plain sight.
   pqxx::nontransaction tx_;
   std::unordered_set<std::string_view> prepared_;
@@ -100,6 +128,29 @@ private:
   uint64_t runs_ = 0;
   uint64_t renew_at_run_ = 1;
   std::chrono::steady_clock::time_point renew_at_;
+};
+
+/// For statements with a time-out of their own: waits this much longer than
+/// `answer_grace` for answers while it lives.
+class answer_timeout_scope {
+public:
+  answer_timeout_scope(connection& on,
+                       std::chrono::milliseconds statement_timeout)
+    : on_(on),
+      before_(std::exchange(on.answer_timeout_,
+                            statement_timeout + limits::answer_grace)) {
+    // nop
+  }
+
+  answer_timeout_scope(const answer_timeout_scope&) = delete;
+  answer_timeout_scope& operator=(const answer_timeout_scope&) = delete;
+  ~answer_timeout_scope() {
+    on_.answer_timeout_ = before_;
+  }
+
+private:
+  connection& on_;
+  std::chrono::milliseconds before_;
 };
 
 using connection_ptr = std::unique_ptr<connection>;

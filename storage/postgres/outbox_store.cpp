@@ -1,11 +1,14 @@
 #include "storage/ports/outbox_store.hpp"
 
+#include "messages/core/limits.hpp"
 #include "storage/postgres/connection.hpp"
+#include "storage/postgres/rows_below_floor.hpp"
 #include "storage/postgres/stores.hpp"
 #include "storage/postgres/transaction.hpp"
 
 #include <algorithm>
-#include <map>
+#include <chrono>
+#include <iterator>
 #include <unordered_map>
 #include <utility>
 
@@ -33,16 +36,23 @@ constexpr statement poll_notices{"poll_outbox", R"(
   ORDER BY seq
   LIMIT $2)"};
 
-// Before the snapshot: a number that this sees was taken by a transaction whose
-// id is older (`take_id` in purchase_rows.cpp), hence below the `xmax`
-// of any later snapshot. Within one statement it would be the other way round.
+constexpr statement snapshot_bounds{"snapshot_bounds", R"(
+  SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+         f.seq, f.generation
+  FROM outbox_floor f)"};
+
 constexpr statement last_number{"last_outbox_number", R"(
   SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM outbox_seq)"};
 
-constexpr statement snapshot_bounds{"snapshot_bounds", R"(
-  SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint,
-         f.seq, f.generation
-  FROM pg_current_snapshot() AS s, outbox_floor f)"};
+// A statement and a transaction of its own after `last_number`: a number that
+// that one saw was taken by a transaction which had its id already (`take_id`
+// in purchase_rows.cpp), hence a smaller one than this. A snapshot's `xmax`
+// would not do: it is the latest *completed* id plus one, so the newest
+// transactions of all may be open and not below it. The server refuses it
+// during recovery (25006); it writes no more than a commit record, for which
+// it does not wait.
+constexpr statement take_transaction_id{"take_transaction_id", R"(
+  SELECT pg_current_xact_id()::text::bigint)"};
 
 // Never waits: a `republish` that holds the row is about to lower it.
 constexpr statement raise_floor{"raise_outbox_floor", R"(
@@ -83,6 +93,7 @@ constexpr statement select_payloads{"select_outbox_payloads", R"(
     AND event_id BETWEEN $3 AND $4)"};
 
 // A week of a busy branch takes longer than a purchase may.
+constexpr auto republish_max = std::chrono::minutes{10};
 constexpr const char* begin_long
   = "BEGIN; SET LOCAL statement_timeout = '10min'; "
     "SET LOCAL lock_timeout = '10s'";
@@ -130,7 +141,8 @@ public:
       auto from = floor.generation == 0 ? as_int(db_->exec(select_floor)[0][0])
                                         : floor.seq;
       auto row = db_->exec(count_backlog, from, backlog_rows_max)[0];
-      return outbox_backlog{as_int(row[0]),
+      auto below = static_cast<int64_t>(below_floor_.size());
+      return outbox_backlog{as_int(row[0]) + below,
                             std::max(as_int(row[1]), int64_t{0})};
     });
   }
@@ -144,34 +156,36 @@ public:
 
 private:
   struct bounds {
-    int64_t last_seq = 0;
     uint64_t xmin = 0;
-    uint64_t xmax = 0;
     int64_t stored_seq = 0;
     int64_t generation = 0;
   };
 
   bounds read_bounds();
+  void take_candidate(outbox_floor& floor);
   void store_floor(const outbox_floor& floor, const bounds& now);
 
   connection_ptr db_;
+  rows_below_floor below_floor_;
 };
 
 postgres_outbox_store::bounds postgres_outbox_store::read_bounds() {
-  bounds result;
-  result.last_seq = as_int(db_->exec(last_number)[0][0]);
   auto row = db_->exec(snapshot_bounds)[0];
-  result.xmin = static_cast<uint64_t>(as_int(row[0]));
-  result.xmax = static_cast<uint64_t>(as_int(row[1]));
-  result.stored_seq = as_int(row[2]);
-  result.generation = as_int(row[3]);
-  return result;
+  return {static_cast<uint64_t>(as_int(row[0])), as_int(row[1]),
+          as_int(row[2])};
+}
+
+void postgres_outbox_store::take_candidate(outbox_floor& floor) {
+  floor.candidate = as_int(db_->exec(last_number)[0][0]);
+  floor.candidate_xid
+    = static_cast<uint64_t>(as_int(db_->exec(take_transaction_id)[0][0]));
 }
 
 /// How the floor moves, with `xmin` as the oldest open transaction:
 ///
 /// ```
-///   candidate = last number, candidate_xid = xmax     at one poll
+///   candidate = last number, candidate_xid = an id taken after it
+///                                                     at one poll
 ///   xmin >= candidate_xid                             at a later one:
 ///     whoever took a number up to the candidate has ended, so the rows that
 ///     this poll sees up to there are all that will ever be; the floor moves
@@ -189,19 +203,21 @@ postgres_outbox_store::poll(outbox_floor& floor, size_t limit) {
     auto moved = floor;
     if (moved.generation != now.generation)
       moved = {now.stored_seq, 0, 0, now.generation};
-    auto result = read_notices(db_->exec(poll_notices, moved.seq, limit));
+    auto result = read_notices(
+      below_floor_.find(*db_, moved.seq, moved.generation, limit / 2));
+    auto above
+      = read_notices(db_->exec(poll_notices, moved.seq, limit - result.size()));
     if (moved.candidate != 0 && now.xmin >= moved.candidate_xid) {
       auto settled = moved.candidate + 1;
-      auto first_new = result.empty() ? settled : result.front().seq;
+      auto first_new = above.empty() ? settled : above.front().seq;
       moved.seq = std::max(moved.seq, std::min(first_new, settled));
       moved.candidate = 0;
     }
-    if (moved.candidate == 0) {
-      moved.candidate = now.last_seq;
-      moved.candidate_xid = now.xmax;
-    }
+    if (moved.candidate == 0)
+      take_candidate(moved);
     store_floor(moved, now);
     floor = moved;
+    std::ranges::move(above, std::back_inserter(result));
     return result;
   });
 }
@@ -231,6 +247,7 @@ caf::expected<int64_t>
 postgres_outbox_store::republish(const std::string& branch_id,
                                  int64_t after_seq) {
   return guarded(*db_, [&]() -> caf::expected<int64_t> {
+    answer_timeout_scope longer{*db_, republish_max};
     transaction tx{*db_, begin_long};
     // The floor first: that holds off a relay that is about to raise it.
     db_->exec(lower_floor, after_seq);

@@ -86,6 +86,10 @@ bool pipeline::send(const call& what) {
 std::vector<rows> pipeline::run() {
   auto calls = std::exchange(calls_, {});
   db_.renew_plans();
+  return db_.bounded([&] { return exchange(calls); });
+}
+
+std::vector<rows> pipeline::exchange(const std::vector<call>& calls) {
   auto* on = db_.pqxx_.raw();
   if (db_.broken() || PQenterPipelineMode(on) != 1)
     throw pqxx::broken_connection("the connection cannot be used");

@@ -136,6 +136,8 @@ private:
   /// @returns false if libpq cannot take it.
   bool send(const call& what);
 
+  std::vector<rows> exchange(const std::vector<call>& calls);
+
   connection& db_;
   std::vector<call> calls_;
 };

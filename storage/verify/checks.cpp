@@ -19,6 +19,25 @@ constexpr comparison event_log{"analytics_event_log",
     FROM analytics_event_log
    ORDER BY analytics_event_log.event_id)"};
 
+// -- labels -------------------------------------------------------------------
+
+// A line gives a label if the till sent a name, or the catalogue of that time
+// had a name or a category. What the catalogue had is only in the events, which
+// go with the outbox's partitions.
+constexpr comparison labels{"product_labels",
+                            R"(
+  SELECT branch_id || ' ' || product_id AS key,
+         max(outbox_seq) FILTER (WHERE i.name <> '') AS least,
+         max(outbox_seq) AS most
+    FROM verify_sold
+    JOIN purchase_items i USING (branch_id, purchase_id)
+   GROUP BY branch_id, product_id
+   ORDER BY branch_id, product_id)",
+                            R"(
+  SELECT branch_id || ' ' || product_id AS key, outbox_seq
+    FROM product_labels
+   ORDER BY branch_id, product_id)"};
+
 // -- aggregates ---------------------------------------------------------------
 
 // A blank sorts before all that a branch id may hold, so the joined key sorts
@@ -139,20 +158,6 @@ constexpr comparison aggregates[] = {
     FROM product_sales_daily
    ORDER BY branch_id, day, product_id)"},
 
-  // Names are only in the events, which go with the outbox's partitions; whose
-  // name it is can be told for ever.
-  {"product_labels",
-   R"(
-  SELECT branch_id || ' ' || product_id AS key, max(outbox_seq) AS outbox_seq
-    FROM verify_sold
-    JOIN purchase_items USING (branch_id, purchase_id)
-   GROUP BY branch_id, product_id
-   ORDER BY branch_id, product_id)",
-   R"(
-  SELECT branch_id || ' ' || product_id AS key, outbox_seq
-    FROM product_labels
-   ORDER BY branch_id, product_id)"},
-
   {"customer_loyalty",
    R"(
   SELECT branch_id || ' ' || customer_id AS key,
@@ -247,7 +252,7 @@ constexpr rule of_purchases[] = {
          END
     FROM (SELECT branch_id, event_id, purchase_id, outbox_seq
             FROM purchases
-           WHERE event_id >= :outbox_floor) p
+            JOIN verify_outbox_days ON event_id >= low AND event_id < high) p
     FULL JOIN (SELECT branch_id, event_id, purchase_id, seq
                  FROM outbox_events) o USING (branch_id, event_id)
    WHERE (p.purchase_id, p.outbox_seq)
@@ -328,6 +333,11 @@ constexpr rule of_purchases[] = {
    GROUP BY customer_id
   HAVING count(*) > 1)"},
 
+  // The minute tells at which time of day the sale's day began. That must be
+  // the branch's start of the day, or, before the first sale that has that
+  // one, another of then: it was corrected since, which every node learns
+  // within a minute.
+  //
   // A clock that is set by less than an hour shows an hour that begins when it
   // is set: then the first minute since which the offset is the sale's.
   {"business days",
@@ -344,6 +354,21 @@ constexpr rule of_purchases[] = {
          END
     FROM purchases p
     LEFT JOIN branches b USING (branch_id)
+    LEFT JOIN (
+      SELECT branch_id, min(recorded_at) AS since
+        FROM (SELECT b.branch_id, p.recorded_at, b.day_start_minutes,
+                     pg_temp.verify_day_start(p.occurred_at, b.time_zone,
+                                              p.business_minute) AS day_start
+                FROM purchases p
+                JOIN branches b USING (branch_id)) starts
+       WHERE day_start = day_start_minutes
+       GROUP BY branch_id) latest USING (branch_id)
+    LEFT JOIN LATERAL (
+      SELECT CASE WHEN p.recorded_at < latest.since + interval '1 minute'
+                       IS NOT FALSE
+                  THEN pg_temp.verify_day_start(p.occurred_at, b.time_zone,
+                                                p.business_minute)
+                  ELSE b.day_start_minutes END AS day_start) d ON true
     LEFT JOIN LATERAL (
       SELECT shifted::date AS day,
              CASE WHEN (full_hour AT TIME ZONE b.time_zone)
@@ -358,7 +383,7 @@ constexpr rule of_purchases[] = {
              (extract(hour FROM shifted) * 60
               + extract(minute FROM shifted))::smallint AS minute
         FROM (SELECT local_time
-                     - make_interval(mins => b.day_start_minutes) AS shifted,
+                     - make_interval(mins => day_start) AS shifted,
                      p.occurred_at
                      - (local_time - date_trunc('hour', local_time))
                        AS full_hour,
@@ -430,6 +455,10 @@ constexpr rule sent_is_in_stream{"the stream", R"(
 
 const comparison& event_log_check() {
   return event_log;
+}
+
+const comparison& label_check() {
+  return labels;
 }
 
 std::span<const comparison> aggregate_checks() {

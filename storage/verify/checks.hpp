@@ -4,12 +4,14 @@
 
 /// @file storage/verify/checks.hpp
 /// What `verify` compares, as SQL. Names with a colon are replaced before use:
-/// `:log_floor` (first event id of the event log), `:outbox_floor` (that of
-/// the outbox), `:minutes_from` (first day with minutes), `:stream_since`.
+/// `:log_floor` (first event id of the event log), `:minutes_from` (first day
+/// with minutes), `:stream_since`.
 ///
-/// `verify_sold` is a view: the purchases that count as applied. The functions
-/// `verify_json` (NULL for what is no JSON), `verify_time` and `verify_money`
-/// (as the event has them) are there, too.
+/// `verify_sold` is a view: the purchases that count as applied.
+/// `verify_outbox_days` has the event ids that the outbox reaches, from `low`
+/// up to before `high`, one row a partition. The functions `verify_json` (NULL
+/// for what is no JSON), `verify_time` and `verify_money` (as the event has
+/// them) are there, too.
 
 namespace tillstream::storage::postgres {
 
@@ -35,7 +37,12 @@ struct rule {
 /// the purchases' side: late.
 const comparison& event_log_check();
 
-/// All aggregates.
+/// Labels of products. The purchases' side has bounds instead of values:
+/// `least`, the last sale that surely gave a label, or NULL, and `most`, the
+/// last sale at all.
+const comparison& label_check();
+
+/// All other aggregates.
 std::span<const comparison> aggregate_checks();
 
 /// Rules of the purchases' database.

@@ -47,18 +47,17 @@ constexpr statement analytics_context_sql{"verify_analytics_context", R"(
   SELECT floor, (clock_timestamp() AT TIME ZONE 'UTC')::date - $1::int
     FROM event_log_range())"};
 
-// What a partition reaches from; the oldest one's floor is where the outbox
-// begins.
-constexpr const char* outbox_floor_sql = R"(
-  SELECT min(substring(pg_get_expr(c.relpartbound, c.oid)
-                       FROM 'FROM \(''([0-9a-f-]{36})''\)') COLLATE "C")
-    FROM pg_inherits i
-    JOIN pg_class c ON c.oid = i.inhrelid
-   WHERE i.inhparent = 'outbox_events'::regclass
-     AND NOT i.inhdetachpending)";
-
 constexpr const char* prepare_purchases_sql = R"(
   CREATE TEMP TABLE verify_late (event_id uuid NOT NULL) ON COMMIT DROP;
+  CREATE TEMP TABLE verify_outbox_days ON COMMIT DROP AS
+    SELECT ends[1]::uuid AS low, ends[2]::uuid AS high
+      FROM pg_inherits i
+      JOIN pg_class c ON c.oid = i.inhrelid
+     CROSS JOIN LATERAL regexp_match(
+       pg_get_expr(c.relpartbound, c.oid),
+       'FROM \(''([0-9a-f-]{36})''\) TO \(''([0-9a-f-]{36})''\)') AS ends
+     WHERE i.inhparent = 'outbox_events'::regclass
+       AND NOT i.inhdetachpending;
   CREATE TEMP VIEW verify_sold AS
     SELECT *
       FROM purchases p
@@ -76,6 +75,12 @@ constexpr const char* prepare_purchases_sql = R"(
   CREATE OR REPLACE FUNCTION pg_temp.verify_time(x timestamptz) RETURNS text
   LANGUAGE sql AS $$
     SELECT to_char(x AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+  $$;
+  CREATE OR REPLACE FUNCTION pg_temp.verify_day_start(
+    x timestamptz, zone text, minute_of_day smallint) RETURNS int
+  LANGUAGE sql AS $$
+    SELECT (trunc(extract(epoch FROM (x AT TIME ZONE zone)::time) / 60)::int
+            - minute_of_day + 1440) % 1440
   $$;
   CREATE OR REPLACE FUNCTION pg_temp.verify_money(x bigint, digits int)
   RETURNS text LANGUAGE sql AS $$
@@ -299,6 +304,7 @@ private:
     transaction purchases{purchases_, begin_snapshot};
     read_purchases_context();
     compare_events();
+    compare_labels();
     for (const auto& x : aggregate_checks())
       report_.aggregate_rows += compare(x);
     for (const auto& x : purchase_rules())
@@ -320,8 +326,6 @@ private:
   }
 
   void read_purchases_context() {
-    auto floor = purchases_.run(outbox_floor_sql)[0][0];
-    bind(":outbox_floor", as_text(floor));
     bind(":stream_since", to_rfc3339(options_.stream_since));
     purchases_.run(prepare_purchases_sql);
     report_.purchases = count(purchases_, count_purchases_sql);
@@ -401,6 +405,31 @@ private:
         both(what, truth, kept);
       });
     return rows;
+  }
+
+  /// Labels against the bounds that the purchases have.
+  void compare_labels() {
+    walk(
+      label_check(),
+      [&](const pqxx::row& row) {
+        if (!row["least"].is_null())
+          differ(fmt::format("product_labels: {} is missing; should have {}",
+                             as_text(row[0]), render(row)));
+      },
+      [&](const pqxx::row& row) {
+        ++report_.aggregate_rows;
+        only_kept(label_check(), row);
+      },
+      [&](const pqxx::row& bounds, const pqxx::row& kept) {
+        ++report_.aggregate_rows;
+        auto most = as_int(bounds["most"]);
+        auto least = bounds["least"].is_null() ? 0 : as_int(bounds["least"]);
+        auto seq = as_int(kept["outbox_seq"]);
+        if (seq < least || seq > most)
+          differ(fmt::format("product_labels: {}: outbox_seq is {}, should be "
+                             "from {} to {}",
+                             as_text(kept[0]), seq, least, most));
+      });
   }
 
   /// Purchases against the event log; fills `verify_late`.

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <stdexcept>
 #include <vector>
 
@@ -49,6 +50,10 @@ tcp_gate::~tcp_gate() {
 
 void tcp_gate::run() {
   while (!stopping_) {
+    if (frozen_) {
+      std::this_thread::sleep_for(std::chrono::milliseconds{look_ms});
+      continue;
+    }
     if (!open_)
       cut_all();
     std::vector<pollfd> waiting{{listener_, POLLIN, 0}};
@@ -58,7 +63,7 @@ void tcp_gate::run() {
       continue;
     if (waiting[0].revents != 0)
       let_in();
-    for (size_t i = 1; i < waiting.size(); ++i)
+    for (size_t i = 1; i < waiting.size() && !frozen_; ++i)
       if (waiting[i].revents != 0)
         pass_on(waiting[i].fd);
   }

@@ -8,7 +8,8 @@
 namespace tillstream::test {
 
 /// Stands between one client and a server on this machine, and can be shut: all
-/// connections are cut then, and new ones are refused until it is opened.
+/// connections are cut then, and new ones are refused until it is opened. Or it
+/// is frozen: what is sent is acknowledged and goes nowhere until it thaws.
 ///
 /// - Thread: one of its own, from the constructor to the destructor.
 class tcp_gate {
@@ -32,6 +33,14 @@ public:
     open_ = true;
   }
 
+  void freeze() {
+    frozen_ = true;
+  }
+
+  void thaw() {
+    frozen_ = false;
+  }
+
 private:
   void run();
   void let_in();
@@ -43,6 +52,7 @@ private:
   uint16_t port_ = 0;
   int listener_ = -1;
   std::atomic<bool> open_ = true;
+  std::atomic<bool> frozen_ = false;
   std::atomic<bool> stopping_ = false;
   /// Both directions.
   std::map<int, int> peers_;

@@ -195,6 +195,29 @@ BOOST_FIXTURE_TEST_CASE(a_row_that_commits_late_is_found, fixture) {
   }));
 }
 
+// Nobody else takes a transaction id or ends meanwhile: no snapshot tells that
+// this one is open.
+BOOST_FIXTURE_TEST_CASE(a_row_that_commits_late_and_alone_is_found, fixture) {
+  slow_sale late{dsn};
+  for (int i = 0; i < 4; ++i) {
+    BOOST_TEST(poll().empty());
+    BOOST_TEST(floor.seq <= late.seq);
+  }
+  late.commit();
+  auto found = poll();
+  BOOST_REQUIRE(found.size() == 1u);
+  BOOST_TEST(found[0].seq == late.seq);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_poll_takes_one_transaction_id_at_most, fixture) {
+  auto before = number(*psql, "SELECT pg_current_xact_id()::text::bigint");
+  for (int i = 0; i < 10; ++i)
+    poll();
+  auto taken
+    = number(*psql, "SELECT pg_current_xact_id()::text::bigint") - before;
+  BOOST_TEST(taken <= 11);
+}
+
 BOOST_FIXTURE_TEST_CASE(a_stuck_transaction_hides_nothing_above_it, fixture) {
   slow_sale stuck{dsn};
   for (int i = 0; i < 4; ++i) {
@@ -232,6 +255,32 @@ BOOST_FIXTURE_TEST_CASE(a_relay_that_starts_begins_at_the_stored_floor,
   BOOST_TEST(seqs(must(outbox->poll(fresh, 10))) == seqs(sold),
              boost::test_tools::per_element());
   BOOST_TEST(fresh.seq > 1200);
+}
+
+// -- below the floor ----------------------------------------------------------
+
+BOOST_FIXTURE_TEST_CASE(rows_left_below_the_floor_are_found, fixture) {
+  auto sold = sell(5);
+  confirm(sold);
+  // What an older version left.
+  psql->run(fmt::format("UPDATE outbox_events SET status = 'NEW', sent_at = "
+                        "NULL WHERE seq IN ({}, {}); "
+                        "UPDATE outbox_floor SET seq = {}",
+                        sold[1].seq, sold[3].seq, sold.back().seq + 1));
+  auto waiting = sell(1);
+  outbox = must(open_outbox_store(dsn));
+  auto found = poll();
+  BOOST_TEST(seqs(found)
+               == (std::vector{sold[1].seq, sold[3].seq, waiting[0].seq}),
+             boost::test_tools::per_element());
+  BOOST_TEST(*found[0].payload == *sold[1].payload);
+  BOOST_TEST(floor.seq == sold.back().seq + 1);
+  BOOST_TEST(must(outbox->backlog(floor)).rows == 3);
+  // Each store looks for itself, and finds what is still NEW.
+  confirm({found[0]});
+  outbox = must(open_outbox_store(dsn));
+  BOOST_TEST(seqs(poll()) == (std::vector{sold[3].seq, waiting[0].seq}),
+             boost::test_tools::per_element());
 }
 
 // -- the stream lost data -----------------------------------------------------

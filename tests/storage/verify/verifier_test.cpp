@@ -527,6 +527,78 @@ BOOST_AUTO_TEST_CASE(hours_in_which_a_clock_is_set_are_no_difference) {
   require_equal();
 }
 
+// A till need not send names, and a catalogue need not know them.
+BOOST_AUTO_TEST_CASE(items_without_names_are_no_difference) {
+  auto sold = maker.make_many(40);
+  for (auto& x : sold) {
+    x.items.resize(1);
+    x.total = x.items.front().unit_price;
+    x.items.front().name.clear();
+    x.items.front().category.clear();
+    if (x.outbox_seq % 2 == 0)
+      x.items.front().product_id = "never-named";
+  }
+  record(sold);
+  apply(sold);
+  require_equal();
+}
+
+// The label has a name of the catalogue, which the purchase does not say.
+BOOST_AUTO_TEST_CASE(names_of_the_catalogue_are_no_difference) {
+  auto sold = maker.make_many(20);
+  apply(sold);
+  record(sold);
+  run(oltp, "UPDATE purchase_items i SET name = NULL FROM purchases p WHERE "
+            "(p.branch_id, p.purchase_id) = (i.branch_id, i.purchase_id) AND "
+            "p.outbox_seq > 400");
+  require_equal();
+  run(analytics, "UPDATE product_labels SET outbox_seq = 1000 WHERE ctid = "
+                 "(SELECT min(ctid) FROM product_labels)");
+  BOOST_CHECK(mentions(verify(), "outbox_seq is 1000"));
+}
+
+BOOST_AUTO_TEST_CASE(a_corrected_day_start_is_no_difference) {
+  options.difference_max = 10'000;
+  run(oltp, "UPDATE purchases SET recorded_at = recorded_at - interval '5 "
+            "minutes'");
+  run(oltp, "UPDATE branches SET day_start_minutes = 180 WHERE branch_id = "
+            "'branch-1'");
+  auto of_days = [&] {
+    auto report = verify();
+    return std::ranges::count_if(report.differences, [](const auto& x) {
+      return x.find("has business time") != std::string::npos;
+    });
+  };
+  BOOST_CHECK_EQUAL(of_days(), 0);
+  // From here on the branch has the corrected start; a sale of the old one
+  // after it is wrong.
+  auto chain = test::made_up_chain();
+  chain.branches[0].day_start_minutes = 180;
+  auto clock = branch_clock::make(chain.branches[0]);
+  BOOST_REQUIRE(clock);
+  auto first = maker.make("branch-1");
+  first.when = clock->at(first.occurred_at);
+  record({first});
+  BOOST_CHECK_EQUAL(of_days(), 0);
+  auto wrong = maker.make("branch-1");
+  wrong.recorded_at = first.recorded_at + 10min;
+  record({wrong});
+  BOOST_CHECK_EQUAL(of_days(), 1);
+}
+
+BOOST_AUTO_TEST_CASE(a_day_of_the_outbox_that_was_kept_is_no_difference) {
+  // Yesterday's is kept, as something in it waits; today's is gone.
+  run(oltp,
+      "DO $$ BEGIN EXECUTE 'DROP TABLE outbox_events_' || "
+      "to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD'); END $$");
+  auto report = verify();
+  BOOST_CHECK_EQUAL(
+    std::ranges::count_if(
+      report.differences,
+      [](const auto& x) { return x.starts_with("outbox_events: "); }),
+    0);
+}
+
 BOOST_AUTO_TEST_CASE(a_stream_that_cannot_be_read_is_an_error) {
   options.scan_stream = [](const auto&) -> caf::expected<void> {
     return caf::make_error(errc::unavailable, "no broker");
