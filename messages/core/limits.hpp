@@ -23,6 +23,9 @@ constexpr size_t name_code_points_max = 200;
 constexpr size_t items_max = 200;
 /// Major units of one price.
 constexpr int64_t unit_price_major_max = 100'000'000;
+/// Major units of a purchase's total, unless set otherwise: a branch would have
+/// to sell 92 billion of these before a sum of 64 bits overflows.
+constexpr int64_t total_major_max = 1'000'000;
 /// How far a till's clock may be ahead of the database's.
 constexpr auto occurred_ahead_max = 5min;
 /// Bytes of a purchase's body. 200 items with long names fit twice.
