@@ -163,11 +163,14 @@ using key_set = std::set<std::pair<std::string, uuid>>;
 /// @param settled Keys of doubtful purchases that are answered already.
 void resolve(self_pointer self, pending_purchase x, record_result result,
              key_set& settled) {
-  if (result.outcome == verdict::in_progress) {
+  auto unavailable = result.outcome == verdict::unavailable;
+  if (result.outcome == verdict::in_progress || unavailable) {
     if (self->clock().now() < x.deadline)
       hold(self, std::move(x));
     else if (x.in_doubt)
       answer(x, caf::make_error(errc::in_doubt, "the key is still held"));
+    else if (unavailable)
+      answer(x, caf::make_error(errc::unavailable, "it could not be written"));
     else
       answer(x, std::move(result));
     return;

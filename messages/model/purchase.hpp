@@ -89,6 +89,10 @@ enum class verdict : uint8_t {
   /// Key or receipt are held by a transaction elsewhere; nothing was written,
   /// a later batch may succeed.
   in_progress,
+  /// Something else keeps it from being written, which is no fault of the
+  /// purchase: a lock on a table, a branch without a time zone. A later batch
+  /// may succeed.
+  unavailable,
 };
 
 std::string to_string(verdict x);

@@ -49,6 +49,9 @@ struct fake_database {
   /// Keys that another client holds.
   std::set<uuid> held;
 
+  /// Keys of purchases that cannot be written.
+  std::set<uuid> unwritable;
+
   /// No connection can be opened, and those that are open fail.
   bool down = false;
 
@@ -112,6 +115,8 @@ private:
                         std::vector<commit_notice>& committed) {
     if (db_.held.contains(x.idempotency_key))
       return {};
+    if (db_.unwritable.contains(x.idempotency_key))
+      return {verdict::unavailable, {}};
     fake_database::key key{x.branch_id, x.idempotency_key};
     if (auto i = db_.rows.find(key); i != db_.rows.end()) {
       if (i->second.fingerprint == x.fingerprint)

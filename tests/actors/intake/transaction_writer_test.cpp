@@ -236,6 +236,31 @@ BOOST_AUTO_TEST_CASE(a_held_key_is_told_in_progress_after_the_longest_wait) {
   BOOST_TEST(db.batches.size() <= 7u);
 }
 
+BOOST_AUTO_TEST_CASE(what_cannot_be_written_waits_and_is_our_trouble_then) {
+  db.unwritable.insert(numbered_uuid(1));
+  start();
+  auto a = submit(1);
+  auto b = submit(2);
+  settle();
+  BOOST_TEST(brief(b) == "recorded");
+  advance_in_steps(limits::write_wait_max - 10ms, 5ms);
+  BOOST_TEST(brief(a) == "-");
+  advance_in_steps(10ms, 5ms);
+  BOOST_TEST(brief(a) == to_string(errc::unavailable));
+  BOOST_TEST(!durable(1));
+  // The session is not to blame.
+  BOOST_TEST(db.sessions == 1u);
+  auto c = submit(3);
+  settle();
+  BOOST_TEST(brief(c) == "recorded");
+  // In doubt, it stays so.
+  db.faults.push_back(store_fault::in_doubt_lost);
+  auto d = submit(1);
+  settle();
+  advance_in_steps(limits::write_wait_max, 5ms);
+  BOOST_TEST(brief(d) == to_string(errc::in_doubt));
+}
+
 BOOST_AUTO_TEST_CASE(a_held_key_never_shares_a_batch_with_fresh_ones) {
   db.held.insert(numbered_uuid(1));
   start();

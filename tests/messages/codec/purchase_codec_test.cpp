@@ -680,6 +680,7 @@ BOOST_AUTO_TEST_CASE(verdicts_have_names) {
   BOOST_TEST(to_string(verdict::receipt_taken) == "receipt-taken");
   BOOST_TEST(to_string(verdict::customer_unknown) == "customer-unknown");
   BOOST_TEST(to_string(verdict::in_progress) == "in-progress");
+  BOOST_TEST(to_string(verdict::unavailable) == "unavailable");
 }
 
 BOOST_AUTO_TEST_SUITE_END()
