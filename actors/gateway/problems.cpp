@@ -127,6 +127,8 @@ problem in_progress() {
 }
 
 problem problem_of(const caf::error& err) {
+  if (err == errc::in_progress)
+    return in_progress();
   if (err == errc::overloaded)
     return retry_later(503, "overloaded", "Too much is waiting already.");
   if (err == errc::shutting_down)

@@ -29,7 +29,7 @@ auto ask(self_pointer self, session<Store>& store, Query query)
   -> decltype(query(*store)) {
   while (store.open(self->clock().now())) {
     auto result = query(*store);
-    if (result)
+    if (result || result.error() == errc::in_progress)
       return result;
     log::warning(log_lost, {{"error", describe(result.error())}});
     store.drop(self->clock().now(), result.error());
