@@ -61,6 +61,8 @@ struct recorded_purchase {
   int items_count = 0;
   timestamp occurred_at;
   timestamp recorded_at;
+  /// As in its `commit_notice`; no part of the 201.
+  int64_t outbox_seq = 0;
 };
 
 /// A recorded purchase with its lines, for `GET /purchases/{id}`.

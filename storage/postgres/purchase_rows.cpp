@@ -32,7 +32,7 @@ constexpr statement look_up{"look_up_purchases", R"(
          c.customer_id IS NOT NULL AS customer_known,
          encode(p.fingerprint, 'hex') AS fingerprint,
          p.purchase_id, p.event_id, p.receipt_id, p.customer_id,
-         p.new_customer, p.total_minor, p.currency, p.items_count,
+         p.new_customer, p.total_minor, p.currency, p.items_count, p.outbox_seq,
          (extract(epoch FROM p.occurred_at) * 1000)::bigint AS occurred_at,
          (extract(epoch FROM p.recorded_at) * 1000)::bigint AS recorded_at
   FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[]) WITH ORDINALITY
@@ -194,6 +194,7 @@ recorded_purchase read_recorded(const row_view& row, const purchase& wanted) {
   result.items_count = static_cast<int>(as_int(row["items_count"]));
   result.occurred_at = as_timestamp(row["occurred_at"]);
   result.recorded_at = as_timestamp(row["recorded_at"]);
+  result.outbox_seq = as_int(row["outbox_seq"]);
   return result;
 }
 

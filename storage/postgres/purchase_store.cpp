@@ -513,6 +513,7 @@ bool postgres_purchase_store::stamp(const call& c, new_sale& x, timestamp now) {
   row.items_count = static_cast<int>(wanted.items.size());
   row.occurred_at = wanted.occurred_at.value_or(now);
   row.recorded_at = now;
+  row.outbox_seq = x.seq;
   x.when = clock->at(row.occurred_at);
   return true;
 }

@@ -135,10 +135,11 @@ private:
     done.purchase_id = db_.ids.v7(from_ms(1));
     done.event_id = db_.ids.v7(from_ms(1));
     done.branch_id = x.branch_id;
+    done.outbox_seq = static_cast<int64_t>(db_.rows.size() + 1);
     db_.rows.emplace(key, fake_database::row{x.fingerprint, done});
     commit_notice notice;
     notice.branch_id = x.branch_id;
-    notice.seq = static_cast<int64_t>(db_.rows.size());
+    notice.seq = done.outbox_seq;
     notice.event_id = done.event_id;
     committed.push_back(notice);
     return {verdict::recorded, done};

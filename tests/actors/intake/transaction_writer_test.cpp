@@ -371,6 +371,35 @@ BOOST_AUTO_TEST_CASE(a_doubtful_batch_that_had_landed_is_recorded) {
   BOOST_TEST(db.rows.size() == 2u);
 }
 
+BOOST_AUTO_TEST_CASE(what_a_lost_commit_recorded_is_told_before_its_answer) {
+  std::vector<commit_notice> told;
+  answer<record_result> a;
+  options.on_committed = [&](const commit_notices_ptr& notices) {
+    BOOST_TEST(brief(a) == "-");
+    told.insert(told.end(), notices->begin(), notices->end());
+  };
+  start();
+  db.faults.push_back(store_fault::in_doubt_landed);
+  a = submit(1);
+  auto same = submit(1);
+  settle();
+  BOOST_TEST(told.empty());
+  advance(limits::backoff_min);
+  BOOST_TEST(brief(a) == "recorded");
+  BOOST_TEST(brief(same) == "replayed");
+  BOOST_REQUIRE(told.size() == 1u);
+  const auto& row = db.rows.begin()->second.purchase;
+  BOOST_TEST(told[0].branch_id == "b1");
+  BOOST_TEST(told[0].seq == row.outbox_seq);
+  BOOST_TEST((told[0].event_id == row.event_id));
+  BOOST_TEST((told[0].recorded_at == row.recorded_at));
+  // A replay that was never in doubt is told to nobody.
+  auto again = submit(1);
+  settle();
+  BOOST_TEST(brief(again) == "replayed");
+  BOOST_TEST(told.size() == 1u);
+}
+
 BOOST_AUTO_TEST_CASE(a_doubtful_batch_that_was_lost_is_recorded_once) {
   start();
   db.faults.push_back(store_fault::in_doubt_lost);

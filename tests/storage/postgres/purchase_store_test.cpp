@@ -814,8 +814,14 @@ BOOST_FIXTURE_TEST_CASE(a_commit_whose_answer_is_lost_is_settled_as_replayed,
   BOOST_TEST(network.has_cut());
   BOOST_REQUIRE(!done);
   BOOST_TEST((done.error() == errc::in_doubt));
-  for (const auto& x : record_all(*store, batch))
+  for (const auto& x : record_all(*store, batch)) {
     BOOST_TEST(x.outcome == verdict::replayed);
+    // Enough for the commit notice that nobody has sent.
+    BOOST_TEST(x.purchase.outbox_seq
+               == number(*psql, fmt::format("SELECT seq FROM outbox_events "
+                                            "WHERE event_id = '{}'",
+                                            to_string(x.purchase.event_id))));
+  }
   check_rows(5, 5);
   // A broken connection stays broken.
   BOOST_TEST((cut->record(batch).error() == errc::unavailable));
