@@ -58,8 +58,8 @@ struct new_sale {
   std::shared_ptr<const std::string> payload;
 };
 
-/// Throws what keeps purchases from being written at all. Leaves nothing behind
-/// but a number of the outbox's sequence.
+/// Throws what keeps purchases from being written at all. Leaves nothing
+/// behind.
 void check_writable(connection& db);
 
 /// Adds what gives the transaction its id and locks the part's keys and
