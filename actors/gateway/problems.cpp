@@ -120,7 +120,15 @@ validation_failed(std::string detail, const std::vector<field_error>& errors) {
           {}};
 }
 
+problem in_progress() {
+  return retry_later(
+    409, "request-in-progress",
+    "A purchase with this key or receipt is still being recorded.");
+}
+
 problem problem_of(const caf::error& err) {
+  if (err == errc::in_progress)
+    return in_progress();
   if (err == errc::overloaded)
     return retry_later(503, "overloaded", "Too much is waiting already.");
   if (err == errc::shutting_down)

@@ -52,7 +52,10 @@ problem unauthorized(bool presented);
 problem
 validation_failed(std::string detail, const std::vector<field_error>& errors);
 
-/// What went wrong with our own parts: always a 5xx.
+/// Another request holds the key or the receipt.
+problem in_progress();
+
+/// What went wrong with our own parts: a 5xx, but for `errc::in_progress`.
 problem problem_of(const caf::error& err);
 
 } // namespace tillstream::problems

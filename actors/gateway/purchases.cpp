@@ -92,10 +92,9 @@ problem problem_of(const record_result& result) {
                       "\"new_customer\": true if the till made the "
                       "id"}});
     case verdict::in_progress:
-      return problems::retry_later(
-        409, "request-in-progress",
-        "A purchase with this key or receipt is still being "
-        "recorded.");
+      return problems::in_progress();
+    case verdict::unavailable:
+      return problems::unavailable();
     case verdict::recorded:
     case verdict::replayed:
       break;

@@ -16,7 +16,8 @@ auto ask_store(Self self, session<Store>& store, std::string_view lost,
                Query query) -> decltype(query(*store)) {
   while (store.open(self->clock().now())) {
     auto result = query(*store);
-    if (result)
+    // A held key is an answer, and no fault of the session.
+    if (result || result.error() == errc::in_progress)
       return result;
     log::warning(lost, {{"error", describe(result.error())}});
     store.drop(self->clock().now(), result.error());

@@ -158,11 +158,14 @@ using key_set = std::set<std::pair<std::string, uuid>>;
 /// @param settled Keys of doubtful purchases that are answered already.
 void resolve(self_pointer self, pending_purchase x, record_result result,
              key_set& settled) {
-  if (result.outcome == verdict::in_progress) {
+  auto unavailable = result.outcome == verdict::unavailable;
+  if (result.outcome == verdict::in_progress || unavailable) {
     if (self->clock().now() < x.request.deadline)
       defer(self, std::move(x));
     else if (x.in_doubt)
       answer(x, caf::make_error(errc::in_doubt, "the key is still held"));
+    else if (unavailable)
+      answer(x, caf::make_error(errc::unavailable, "it could not be written"));
     else
       answer(x, std::move(result));
     return;
@@ -180,12 +183,31 @@ void resolve(self_pointer self, pending_purchase x, record_result result,
   answer(x, std::move(result));
 }
 
+/// Adds notices of what a lost COMMIT had recorded: nobody has sent any. They
+/// have no payload; the table has it.
+void add_settled_notices(const pending_list& batch,
+                         storage::record_batch_result& result) {
+  std::set<uuid> told;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const auto& [outcome, done] = result.results[i];
+    if (!batch[i].in_doubt || outcome != verdict::replayed
+        || !told.insert(done.event_id).second)
+      continue;
+    auto& notice = result.committed.emplace_back();
+    notice.branch_id = done.branch_id;
+    notice.seq = done.outbox_seq;
+    notice.event_id = done.event_id;
+    notice.recorded_at = done.recorded_at;
+  }
+}
+
 /// Deals with the store's answer for `batch`.
 void resolve_batch(self_pointer self, storage::record_batch_result result) {
   auto& state = self->state;
   assert(result.results.size() == state.batch.size());
   if (result.commit_us > 0)
     stats().commit_latency.observe(static_cast<uint64_t>(result.commit_us));
+  add_settled_notices(state.batch, result);
   if (!result.committed.empty() && state.options.on_committed)
     state.options.on_committed(
       std::make_shared<const std::vector<commit_notice>>(

@@ -35,7 +35,8 @@ public:
     subscribers_.set(std::move(next));
   }
 
-  /// Hears of what this node committed, with payloads.
+  /// Hears of what this node committed. Payloads come along, but for a COMMIT
+  /// in doubt that turned out to be durable: the table has them.
   void subscribe_local(subscriber x) {
     auto next = copy();
     next->local.push_back(std::move(x));

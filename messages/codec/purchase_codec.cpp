@@ -151,6 +151,7 @@ private:
   void read_customer(const json_value& root);
   void read_occurred_at(const json_value& root);
   void read_items(const json_value& root);
+  void check_total();
   void read_item(const json_value& json, const std::string& pointer);
   void read_name(const json_value& json, const std::string& pointer,
                  purchase_item& out);
@@ -282,8 +283,19 @@ void purchase_reader::read_items(const json_value& root) {
   result.items.reserve(count);
   for (size_t i = 0; i < count; ++i)
     read_item(x->elements[i], fmt::format("/items/{}", i));
+  check_total();
+}
+
+/// Sums up. 200 of the highest prices do not overflow.
+void purchase_reader::check_total() {
   for (const auto& item : result.items)
     result.total += item.unit_price;
+  auto max = context_.total_major_max;
+  for (int i = 0; i < chain_.currency.exponent; ++i)
+    max *= 10;
+  if (result.total > max)
+    refuse("/items", fmt::format("must not cost more than {} together",
+                                 context_.total_major_max));
 }
 
 void purchase_reader::read_item(const json_value& json,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "messages/core/limits.hpp"
 #include "messages/model/chain.hpp"
 #include "messages/model/purchase.hpp"
 
@@ -52,6 +53,8 @@ struct purchase_context {
   std::string traceparent;
   /// The database's clock, for 'at most 5 minutes ahead'.
   timestamp now;
+  /// Major units of a purchase's total at most.
+  int64_t total_major_max = limits::total_major_max;
 };
 
 /// Checks everything that can be checked without the database; every broken

@@ -28,6 +28,8 @@ std::string to_string(errc code) {
       return "not-owner";
     case errc::internal:
       return "internal";
+    case errc::in_progress:
+      return "in-progress";
   }
   return "unknown";
 }

@@ -38,6 +38,8 @@ enum class errc : uint8_t {
   /// A server answered something that must not be: a bug of ours, or a schema
   /// or a setting that is not ours. Retrying cannot help.
   internal,
+  /// Somebody else is doing it right now: the outcome is known in a moment.
+  in_progress,
 };
 
 /// Returns the name of `code` as it appears in logs.

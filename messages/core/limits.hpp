@@ -23,6 +23,9 @@ constexpr size_t name_code_points_max = 200;
 constexpr size_t items_max = 200;
 /// Major units of one price.
 constexpr int64_t unit_price_major_max = 100'000'000;
+/// Major units of a purchase's total, unless set otherwise: a branch would have
+/// to sell 92 billion of these before a sum of 64 bits overflows.
+constexpr int64_t total_major_max = 1'000'000;
 /// How far a till's clock may be ahead of the database's.
 constexpr auto occurred_ahead_max = 5min;
 /// Bytes of a purchase's body. 200 items with long names fit twice.
@@ -122,6 +125,10 @@ constexpr size_t held_keys_tried_max = 8;
 /// Transactions that one batch may lose to held locks while it searches for
 /// the held keys: 5 held keys of 500 purchases, or 320 ms.
 constexpr size_t contended_attempts_max = 64;
+/// How long a writer goes on trying while nothing at all can be written, before
+/// it gives its session up. A new one is opened when the tables can be written
+/// again; till then the node is not ready.
+constexpr auto write_trouble_max = 1500ms;
 constexpr auto statement_timeout = 10s;
 /// Frees what a frozen node holds.
 constexpr auto idle_in_transaction_timeout = 2s;
@@ -316,6 +323,7 @@ static_assert(query_answer_max + after_wait_max < exchange_answer_max);
 static_assert(write_batch_max <= purchases_in_flight_max);
 static_assert(contended_lock_timeout < lock_timeout);
 static_assert(held_key_age_max > write_wait_max);
+static_assert(write_trouble_max < write_wait_max);
 static_assert(shard_answer_max + after_wait_max < query_answer_max);
 static_assert(peer_answer_max < shard_answer_max);
 static_assert(shard_sync_grace < peer_answer_max);

@@ -16,6 +16,8 @@ std::string to_string(verdict x) {
       return "customer-unknown";
     case verdict::in_progress:
       return "in-progress";
+    case verdict::unavailable:
+      return "unavailable";
   }
   return "unknown";
 }

@@ -71,6 +71,8 @@ struct recorded_purchase {
   int items_count = 0;
   timestamp occurred_at;
   timestamp recorded_at;
+  /// As in its `commit_notice`; no part of the 201.
+  int64_t outbox_seq = 0;
 };
 
 /// A recorded purchase with its lines, for `GET /purchases/{id}`.
@@ -99,6 +101,10 @@ enum class verdict : uint8_t {
   /// Key or receipt are held by a transaction elsewhere; nothing was written,
   /// a later batch may succeed.
   in_progress,
+  /// Something else keeps it from being written, which is no fault of the
+  /// purchase: a lock on a table, a branch without a time zone. A later batch
+  /// may succeed.
+  unavailable,
 };
 
 std::string to_string(verdict x);

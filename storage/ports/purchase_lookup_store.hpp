@@ -23,6 +23,9 @@ public:
   virtual caf::expected<std::optional<purchase_details>>
   find(const std::vector<std::string>& branches, const uuid& purchase_id) = 0;
 
+  /// @returns nothing inside when there is no such purchase and nobody is
+  ///          writing one; `errc::in_progress` while a writer holds the key,
+  ///          after which the store lives on.
   virtual caf::expected<std::optional<purchase_details>>
   find_by_key(const std::string& branch_id, const uuid& idempotency_key) = 0;
 

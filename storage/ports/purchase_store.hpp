@@ -20,7 +20,8 @@ struct record_batch_result {
   int64_t commit_us = 0;
 };
 
-/// Writes purchases: group commit's inner half.
+/// Writes purchases: group commit's inner half. A store is opened only while
+/// the tables can be written.
 ///
 /// Calls block. Only an actor on its own thread may hold a store, and no two
 /// actors share one.
@@ -37,9 +38,13 @@ public:
   /// would be after the first's commit.
   ///
   /// A lock time-out or a deadlock splits the batch and tries the parts, so
-  /// that only the purchase whose key is held comes back as `in_progress`.
+  /// that only the purchase that is kept from being written suffers:
+  /// `in_progress` if its key or receipt is held, or those of a purchase of the
+  /// batch on which it depends, else `unavailable`.
   ///
-  /// @returns `errc::unavailable`: nothing of the batch is durable.
+  /// @returns `errc::unavailable`: nothing of the batch is durable. Also when
+  ///          nothing at all could be written for
+  ///          `limits::write_trouble_max`.
   ///          `errc::in_doubt`: the connection was lost inside COMMIT; calling
   ///          again with the same batch on a new store settles it (`replayed`
   ///          then means: it was durable). After any error the store is dead

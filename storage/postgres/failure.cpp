@@ -26,15 +26,18 @@ failure classify_sqlstate(std::string_view sqlstate) {
   if (in_class(sqlstate, "22") || in_class(sqlstate, "23"))
     return failure::bad_data;
   if (in_class(sqlstate, "53") || in_class(sqlstate, "58")
-      || sqlstate == "57014" || sqlstate == "25006")
+      || sqlstate == "57014" || sqlstate == "25006" || sqlstate == "42P01"
+      || sqlstate == "42501")
     return failure::exhausted;
   return failure::bug;
 }
 
 std::string sqlstate_of(const std::exception& what) {
+  // libpqxx 6 leaves the state out of these.
+  if (dynamic_cast<const pqxx::insufficient_privilege*>(&what) != nullptr)
+    return "42501";
   if (auto* x = dynamic_cast<const pqxx::sql_error*>(&what))
     return x->sqlstate();
-  // libpqxx 6 leaves the state out of these.
   if (dynamic_cast<const pqxx::deadlock_detected*>(&what) != nullptr)
     return "40P01";
   if (dynamic_cast<const pqxx::statement_completion_unknown*>(&what) != nullptr)
@@ -49,7 +52,13 @@ failure classify(bool lost, const std::exception& what) {
     return failure::in_doubt;
   if (lost || dynamic_cast<const pqxx::broken_connection*>(&what) != nullptr)
     return failure::broken;
-  return classify_sqlstate(sqlstate_of(what));
+  auto sqlstate = sqlstate_of(what);
+  // Shares its state with a row that breaks a rule of its table.
+  if (sqlstate == "23514"
+      && std::string_view{what.what()}.find("no partition of relation")
+           != std::string_view::npos)
+    return failure::exhausted;
+  return classify_sqlstate(sqlstate);
 }
 
 caf::error to_error(failure why, const std::exception& what) {

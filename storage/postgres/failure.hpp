@@ -28,8 +28,8 @@ enum class failure : uint8_t {
   duplicate,
   /// The server refused a value: class 22, and 23 without `duplicate`.
   bad_data,
-  /// The server lacks something for now: disk, memory, time, or it is a
-  /// standby.
+  /// The server lacks something for now: disk, memory, time, a table, a
+  /// partition or our rights on them, or it is a standby.
   exhausted,
   /// Ours.
   bug,

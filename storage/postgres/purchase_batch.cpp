@@ -119,12 +119,12 @@ batch_plan plan_batch(const std::vector<purchase_ptr>& batch) {
   return result;
 }
 
-int64_t key_lock(const purchase& x) {
+int64_t key_lock(std::string_view branch_id, const uuid& idempotency_key) {
   fnv1a hash;
   hash.add("key");
-  hash.add(x.branch_id);
+  hash.add(branch_id);
   hash.add(std::string_view{"", 1});
-  hash.add(x.idempotency_key.bytes);
+  hash.add(idempotency_key.bytes);
   return mixed(hash);
 }
 

@@ -29,7 +29,11 @@ batch_plan plan_batch(const std::vector<purchase_ptr>& batch);
 
 /// 64 bits that stand for a branch's idempotency key as an advisory lock: the
 /// same on every node and in every version of the program.
-int64_t key_lock(const purchase& x);
+int64_t key_lock(std::string_view branch_id, const uuid& idempotency_key);
+
+inline int64_t key_lock(const purchase& x) {
+  return key_lock(x.branch_id, x.idempotency_key);
+}
 
 /// Same for a branch's receipt.
 int64_t receipt_lock(const purchase& x);

@@ -1,5 +1,6 @@
 #include "storage/ports/purchase_lookup_store.hpp"
 #include "storage/postgres/connection.hpp"
+#include "storage/postgres/purchase_batch.hpp"
 #include "storage/postgres/stores.hpp"
 
 #include <utility>
@@ -29,6 +30,11 @@ constexpr statement find_by_idempotency_key{"find_purchase_by_key", R"(
          (extract(epoch FROM recorded_at) * 1000)::bigint AS recorded_at
   FROM purchases
   WHERE branch_id = $1 AND idempotency_key = $2)"};
+
+// Shared, so that nobody who asks stands in another's way; it is let go at
+// once.
+constexpr statement try_key{"try_purchase_key", R"(
+  SELECT pg_try_advisory_xact_lock_shared($1))"};
 
 constexpr statement select_items{"select_purchase_items", R"(
   SELECT product_id, name, unit_price_minor
@@ -101,10 +107,20 @@ public:
   caf::expected<std::optional<purchase_details>>
   find_by_key(const std::string& branch_id,
               const uuid& idempotency_key) override {
-    return guarded(*db_, [&] {
-      return complete(
-        db_->exec(find_by_idempotency_key, branch_id, idempotency_key));
-    });
+    return guarded(
+      *db_, [&]() -> caf::expected<std::optional<purchase_details>> {
+        auto rows
+          = db_->exec(find_by_idempotency_key, branch_id, idempotency_key);
+        if (rows.empty()) {
+          auto key = key_lock(branch_id, idempotency_key);
+          if (!as_bool(db_->exec(try_key, key)[0][0]))
+            return caf::make_error(errc::in_progress, "the key is held");
+          // Who had the key when it was looked for has committed since, or
+          // never will.
+          rows = db_->exec(find_by_idempotency_key, branch_id, idempotency_key);
+        }
+        return complete(rows);
+      });
   }
 
   caf::expected<std::vector<customer>>

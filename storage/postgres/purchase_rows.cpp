@@ -1,5 +1,7 @@
 #include "storage/postgres/purchase_rows.hpp"
 
+#include "storage/postgres/transaction.hpp"
+
 #include <utility>
 
 namespace tillstream::storage::postgres {
@@ -30,7 +32,7 @@ constexpr statement look_up{"look_up_purchases", R"(
          c.customer_id IS NOT NULL AS customer_known,
          encode(p.fingerprint, 'hex') AS fingerprint,
          p.purchase_id, p.event_id, p.receipt_id, p.customer_id,
-         p.new_customer, p.total_minor, p.currency, p.items_count,
+         p.new_customer, p.total_minor, p.currency, p.items_count, p.outbox_seq,
          (extract(epoch FROM p.occurred_at) * 1000)::bigint AS occurred_at,
          (extract(epoch FROM p.recorded_at) * 1000)::bigint AS recorded_at
   FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[]) WITH ORDINALITY
@@ -90,6 +92,24 @@ constexpr statement write_purchases{"write_purchases", R"(
   SELECT branch_id, event_id, purchase_id, seq, $1::timestamptz, payload
   FROM unnest($4::text[], $6::uuid[], $5::uuid[], $7::bigint[], $21::text[])
     AS u (branch_id, event_id, purchase_id, seq, payload))"};
+
+// Touches all that a purchase needs, for a transaction that is rolled back: the
+// tables, our rights on them, the sequence, the partition of this moment.
+constexpr const char* begin_rehearsal = R"(
+  BEGIN;
+  SELECT FROM purchases, customers WHERE false;
+  INSERT INTO customers (customer_id) SELECT gen_random_uuid() WHERE false;
+  INSERT INTO purchases (branch_id) SELECT '' WHERE false;
+  INSERT INTO purchase_items (branch_id) SELECT '' WHERE false;
+  INSERT INTO outbox_events (
+    branch_id, event_id, purchase_id, seq, created_at, payload)
+  SELECT '', (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint), 12, '0')
+              || '7' || right(replace(gen_random_uuid()::text, '-', ''), 19)
+             )::uuid,
+         gen_random_uuid(),
+         CASE WHEN has_sequence_privilege('outbox_seq', 'USAGE') THEN 0
+           ELSE nextval('outbox_seq') -- Says what is missing.
+         END, now(), '')";
 
 // -- columns ------------------------------------------------------------------
 
@@ -177,6 +197,7 @@ recorded_purchase read_recorded(const row_view& row, const purchase& wanted) {
   result.items_count = static_cast<int>(as_int(row["items_count"]));
   result.occurred_at = as_timestamp(row["occurred_at"]);
   result.recorded_at = as_timestamp(row["recorded_at"]);
+  result.outbox_seq = as_int(row["outbox_seq"]);
   return result;
 }
 
@@ -197,6 +218,10 @@ std::vector<lookup_row> read_look_up(const batch_part& part, const rows& from) {
 }
 
 } // namespace
+
+void check_writable(connection& db) {
+  transaction never_committed{db, begin_rehearsal};
+}
 
 size_t add_claims(const batch_part& part, pipeline& to) {
   to.add_sql(take_id);
@@ -235,6 +260,8 @@ read_claimed(const batch_part& part, const rows& locks, const rows& known) {
     if (as_bool(row[0])) {
       result.purchases.push_back({part.positions[i], &part[i], as_int(row[1])});
       result.known.push_back(std::move(looked_up[i]));
+    } else {
+      result.held.push_back(part.positions[i]);
     }
     ++i;
   }

@@ -40,6 +40,8 @@ struct claimed_purchase {
 
 struct claimed_batch {
   std::vector<claimed_purchase> purchases;
+  /// Positions in the batch of those whose key or receipt somebody holds.
+  std::vector<size_t> held;
   /// `known[i]` is what the database knows about `purchases[i]`.
   std::vector<lookup_row> known;
   /// The database's clock.
@@ -55,6 +57,10 @@ struct new_sale {
   business_time when;
   std::shared_ptr<const std::string> payload;
 };
+
+/// Throws what keeps purchases from being written at all. Leaves nothing
+/// behind.
+void check_writable(connection& db);
 
 /// Adds what gives the transaction its id and locks the part's keys and
 /// receipts. @returns its place.

@@ -30,11 +30,51 @@ using std::chrono::steady_clock;
 
 // -- one transaction ----------------------------------------------------------
 
+/// What stood in the way of a transaction that was rolled back.
+enum class obstacle : uint8_t {
+  none,
+  /// Another transaction's row has the key or the receipt of a purchase.
+  held_key,
+  /// Something else of one purchase: a customer whom another transaction makes
+  /// known, a value that the server refuses.
+  purchase,
+  /// Nothing of the purchases: a lock on a table, a deadlock.
+  server,
+};
+
+/// @returns `none` for what a part of the batch cannot mend.
+obstacle obstacle_of(failure why, std::string_view text) {
+  auto says = [&](std::string_view x) {
+    return text.find(x) != std::string_view::npos;
+  };
+  switch (why) {
+    case failure::duplicate:
+      // The row of a client that is no writer: the next lookup sees it.
+      return obstacle::held_key;
+    case failure::bad_data:
+      return obstacle::purchase;
+    case failure::contention:
+      // Only the context of a lock time-out tells a row from a table. A server
+      // that speaks another language makes all of them the server's.
+      if (!says("while inserting index tuple"))
+        return obstacle::server;
+      return says("in relation \"purchases_branch_id_") ? obstacle::held_key
+                                                        : obstacle::purchase;
+    case failure::in_doubt:
+    case failure::broken:
+    case failure::exhausted:
+    case failure::bug:
+      break;
+  }
+  return obstacle::none;
+}
+
 /// What a transaction did for its part of the batch.
 struct part_result {
-  /// Whether the locks it waited for were free.
-  bool contended = false;
-  /// Positions in the batch. Whoever is missing is in progress elsewhere.
+  /// If any: nothing was done.
+  obstacle met = obstacle::none;
+  caf::error reason;
+  /// Positions in the batch. Whoever is missing could not be written.
   std::vector<std::pair<size_t, record_result>> results;
   std::vector<commit_notice> committed;
   int64_t commit_us = 0;
@@ -96,6 +136,30 @@ purchase_event make_event(const new_sale& x, const reference_data& reference) {
   return result;
 }
 
+/// Knows how long nothing could be written.
+class trouble_watch {
+public:
+  void end() {
+    since_.reset();
+  }
+
+  /// @returns whether it has lasted for too long.
+  bool go_on(const caf::error& reason) {
+    auto now = steady_clock::now();
+    if (!since_ || now - last_ > limits::write_wait_max) {
+      since_ = now;
+      log::warning("purchase_store.nothing_written",
+                   {{"reason", describe(reason)}});
+    }
+    last_ = now;
+    return now - *since_ >= limits::write_trouble_max;
+  }
+
+private:
+  std::optional<steady_clock::time_point> since_;
+  steady_clock::time_point last_;
+};
+
 /// The clocks of the branches, made anew when a branch changes.
 class branch_clocks {
 public:
@@ -153,7 +217,9 @@ private:
 ///              │ not free: in progress             │ lock time-out, deadlock:
 ///              v                                   v            v
 ///         a later batch                       halves, each in a transaction;
-///                                             one that fails alone is held
+///                                             one that fails alone is in
+///                                             progress if a row has its key,
+///                                             else unavailable
 /// ```
 class postgres_purchase_store : public purchase_store {
 public:
@@ -174,6 +240,8 @@ private:
     record_batch_result result;
     size_t contended_attempts = 0;
     bool committed = false;
+    /// Why the server could not write; none: it could.
+    caf::error trouble = {};
   };
 
   using positions = std::span<const size_t>;
@@ -181,6 +249,7 @@ private:
   void write_representatives(call& c, const batch_plan& plan);
   void write(call& c, positions part, std::chrono::milliseconds timeout);
   void write_alone(call& c, const std::vector<size_t>& held);
+  void give_up(call& c, size_t at, const part_result& failed);
   void take_over(call& c, part_result part);
   caf::error fail(const call& c, const std::exception& x) const;
 
@@ -198,6 +267,7 @@ private:
   reference_source read_reference_;
   branch_clocks clocks_;
   held_keys held_;
+  trouble_watch trouble_;
   uuid_source uuids_;
 };
 
@@ -207,16 +277,22 @@ void finish(const batch_plan& plan, const std::vector<purchase_ptr>& batch,
   // A customer may be unknown only because the purchase that makes it known
   // was kept waiting, or was written after the lookup: then it is too early for
   // a refusal, which would be final.
-  std::unordered_set<uuid> made;
-  for (auto i : plan.representatives)
+  std::unordered_map<uuid, verdict> made;
+  for (auto i : plan.representatives) {
+    auto outcome = results[i].outcome;
     if (batch[i]->new_customer && batch[i]->user_id
-        && (results[i].outcome == verdict::in_progress
-            || results[i].outcome == verdict::recorded))
-      made.insert(*batch[i]->user_id);
-  for (auto i : plan.representatives)
-    if (results[i].outcome == verdict::customer_unknown
-        && made.contains(*batch[i]->user_id))
-      results[i].outcome = verdict::in_progress;
+        && (outcome == verdict::in_progress || outcome == verdict::unavailable
+            || outcome == verdict::recorded))
+      made[*batch[i]->user_id] = outcome;
+  }
+  for (auto i : plan.representatives) {
+    auto& outcome = results[i].outcome;
+    if (outcome != verdict::customer_unknown)
+      continue;
+    if (auto maker = made.find(*batch[i]->user_id); maker != made.end())
+      outcome = maker->second == verdict::in_progress ? verdict::in_progress
+                                                      : verdict::unavailable;
+  }
   for (size_t i = 0; i < batch.size(); ++i) {
     auto representative = plan.representative_of[i];
     if (representative == i)
@@ -231,13 +307,17 @@ caf::expected<record_batch_result>
 postgres_purchase_store::record(const std::vector<purchase_ptr>& batch) {
   assert(!batch.empty() && batch.size() <= limits::write_batch_max);
   call c{batch, read_reference_(), {}};
-  c.result.results.resize(batch.size());
+  c.result.results.assign(batch.size(), {verdict::unavailable, {}});
   auto plan = plan_batch(batch);
   try {
     write_representatives(c, plan);
   } catch (const std::exception& x) {
     return fail(c, x);
   }
+  if (c.committed)
+    trouble_.end();
+  else if (c.trouble && trouble_.go_on(c.trouble))
+    return c.trouble;
   finish(plan, batch, c.result.results);
   std::sort(c.result.committed.begin(), c.result.committed.end(),
             [](const auto& a, const auto& b) { return a.seq < b.seq; });
@@ -275,18 +355,35 @@ void postgres_purchase_store::write(call& c, positions part,
   if (c.contended_attempts >= limits::contended_attempts_max)
     return;
   auto done = attempt(c, part, timeout);
-  if (!done.contended) {
+  if (done.met == obstacle::none) {
     take_over(c, std::move(done));
     return;
   }
   ++c.contended_attempts;
+  if (done.met == obstacle::server)
+    c.trouble = done.reason;
   if (part.size() == 1) {
-    held_.add(key_lock(*c.batch[part[0]]));
+    give_up(c, part[0], done);
     return;
   }
   auto half = part.size() / 2;
   write(c, part.first(half), limits::contended_lock_timeout);
   write(c, part.subspan(half), limits::contended_lock_timeout);
+}
+
+/// Deals with a purchase that cannot be written, even alone.
+void postgres_purchase_store::give_up(call& c, size_t at,
+                                      const part_result& failed) {
+  if (failed.met == obstacle::server)
+    return;
+  auto key = key_lock(*c.batch[at]);
+  if (failed.met == obstacle::held_key)
+    c.result.results[at].outcome = verdict::in_progress;
+  else if (!held_.contains(key))
+    log::warning("purchase_store.purchase_not_written",
+                 {{"branch", c.batch[at]->branch_id},
+                  {"reason", describe(failed.reason)}});
+  held_.add(key);
 }
 
 void postgres_purchase_store::take_over(call& c, part_result part) {
@@ -300,25 +397,21 @@ void postgres_purchase_store::take_over(call& c, part_result part) {
   c.result.commit_us += part.commit_us;
 }
 
-/// One transaction; turns what only costs this part into `contended`.
+/// One transaction; turns what only costs this part into its obstacle.
 part_result
 postgres_purchase_store::attempt(const call& c, positions part,
                                  std::chrono::milliseconds timeout) {
   try {
     return transact(c, part, timeout);
   } catch (const std::exception& x) {
+    part_result result;
     auto why = classify(*db_, x);
-    // A duplicate is the row of a client that is not a writer: the next lookup
-    // sees it. A value that the server refuses must not stop its neighbours.
-    if (why != failure::contention && why != failure::duplicate
-        && why != failure::bad_data)
+    result.met = obstacle_of(why, x.what());
+    result.reason = to_error(why, x);
+    if (result.met == obstacle::none)
       throw;
-    if (why == failure::bad_data)
-      log::error("purchase_store.purchase_refused", {{"reason", x.what()}});
+    return result;
   }
-  part_result result;
-  result.contended = true;
-  return result;
 }
 
 part_result
@@ -334,6 +427,8 @@ postgres_purchase_store::transact(const call& c, positions part,
   auto known = add_look_up(asked, first);
   auto replies = first.run();
   auto claimed = read_claimed(asked, replies[locks], replies[known]);
+  for (auto at : claimed.held)
+    result.results.emplace_back(at, record_result{verdict::in_progress, {}});
   if (claimed.purchases.empty())
     return result;
   auto sales = accept(c, claimed, result);
@@ -397,7 +492,7 @@ postgres_purchase_store::accept(const call& c, const claimed_batch& claimed,
 }
 
 /// Fills in what the store decides by itself. @returns false when the branch
-/// is unknown here: it waits for fresher reference data.
+/// is unknown here, or its time zone: it waits for fresher reference data.
 bool postgres_purchase_store::stamp(const call& c, new_sale& x, timestamp now) {
   const auto& wanted = *x.wanted;
   const auto* clock = clocks_.find(*c.reference.chain, wanted.branch_id);
@@ -418,6 +513,7 @@ bool postgres_purchase_store::stamp(const call& c, new_sale& x, timestamp now) {
   row.items_count = static_cast<int>(wanted.items.size());
   row.occurred_at = wanted.occurred_at.value_or(now);
   row.recorded_at = now;
+  row.outbox_seq = x.seq;
   x.when = clock->at(row.occurred_at);
   return true;
 }
@@ -445,9 +541,15 @@ void postgres_purchase_store::settle_customers(
 
 caf::expected<purchase_store_ptr>
 open_purchase_store(const std::string& dsn, reference_source reference) {
-  return open_store<purchase_store, postgres_purchase_store>(
-    dsn, {.application_name = "tillstream-writer", .pinned_plans = true},
-    std::move(reference));
+  auto db = open_connection(
+    dsn, {.application_name = "tillstream-writer", .pinned_plans = true});
+  if (!db)
+    return db.error();
+  return guarded(**db, [&]() -> caf::expected<purchase_store_ptr> {
+    check_writable(**db);
+    return purchase_store_ptr{std::make_unique<postgres_purchase_store>(
+      std::move(*db), std::move(reference))};
+  });
 }
 
 } // namespace tillstream::storage

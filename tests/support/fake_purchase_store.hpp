@@ -50,6 +50,9 @@ struct fake_database {
   /// Keys that another client holds.
   std::set<uuid> held;
 
+  /// Keys of purchases that cannot be written.
+  std::set<uuid> unwritable;
+
   /// No connection can be opened, and those that are open fail.
   bool down = false;
 
@@ -113,6 +116,8 @@ private:
                         std::vector<commit_notice>& committed) {
     if (db_.held.contains(x.idempotency_key))
       return {};
+    if (db_.unwritable.contains(x.idempotency_key))
+      return {verdict::unavailable, {}};
     fake_database::key key{x.branch_id, x.idempotency_key};
     if (auto i = db_.rows.find(key); i != db_.rows.end()) {
       if (i->second.fingerprint == x.fingerprint)
@@ -131,10 +136,11 @@ private:
     done.purchase_id = db_.ids.v7(from_ms(1));
     done.event_id = db_.ids.v7(from_ms(1));
     done.branch_id = x.branch_id;
+    done.outbox_seq = static_cast<int64_t>(db_.rows.size() + 1);
     db_.rows.emplace(key, fake_database::row{x.fingerprint, done});
     commit_notice notice;
     notice.branch_id = x.branch_id;
-    notice.seq = static_cast<int64_t>(db_.rows.size());
+    notice.seq = done.outbox_seq;
     notice.event_id = done.event_id;
     committed.push_back(notice);
     return {verdict::recorded, done};

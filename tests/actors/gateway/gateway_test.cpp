@@ -868,6 +868,12 @@ BOOST_AUTO_TEST_CASE(a_lookup_by_key_searches_one_branch) {
     return purchase_details_ptr{};
   };
   check_fails(make("GET", path, "till-1"), 404, "not-found");
+  play.find = [](const purchase_key&) -> caf::result<purchase_details_ptr> {
+    return caf::make_error(errc::in_progress, "held");
+  };
+  auto reply = ask_gateway(make("GET", path, "till-1"));
+  check_problem(reply, 409, "request-in-progress");
+  BOOST_TEST(header(reply, "Retry-After").has_value());
 }
 
 BOOST_AUTO_TEST_CASE(bad_parameters_are_a_400_that_names_them) {

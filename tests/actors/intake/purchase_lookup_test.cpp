@@ -19,6 +19,7 @@ namespace {
 struct fake_rows {
   bool down = false;
   bool break_next = false;
+  bool held = false;
   size_t sessions = 0;
   size_t last_limit = 0;
 };
@@ -44,6 +45,8 @@ public:
   find_by_key(const std::string& branch_id, const uuid& key) override {
     if (fails())
       return caf::make_error(errc::unavailable, "fake");
+    if (rows_.held)
+      return caf::make_error(errc::in_progress, "fake");
     if (branch_id == "b2" && key == numbered_uuid(8))
       return std::optional{details()};
     return std::optional<purchase_details>{};
@@ -127,6 +130,18 @@ BOOST_AUTO_TEST_CASE(what_is_not_there_is_null_and_no_error) {
   for (auto& x : {find({"b1"}, 7), find({"b2"}, 9), find_key({"b1"}, 8),
                   find_key({"b2"}, 9)})
     BOOST_TEST((x && *x && !**x));
+}
+
+BOOST_AUTO_TEST_CASE(a_key_that_is_held_ends_no_session) {
+  rows.held = true;
+  for (int i = 0; i < 2; ++i) {
+    auto x = find_key({"b1"}, 8);
+    BOOST_TEST((x && !*x && x->error() == errc::in_progress));
+  }
+  rows.held = false;
+  auto x = find_key({"b2"}, 8);
+  BOOST_TEST((x && *x && **x));
+  BOOST_TEST(rows.sessions == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(a_page_of_customers_is_bounded) {

@@ -235,6 +235,31 @@ BOOST_AUTO_TEST_CASE(a_held_key_is_told_in_progress_after_the_longest_wait) {
   BOOST_TEST(db.batches.size() <= 7u);
 }
 
+BOOST_AUTO_TEST_CASE(what_cannot_be_written_waits_and_is_our_trouble_then) {
+  db.unwritable.insert(numbered_uuid(1));
+  start();
+  auto a = submit(1);
+  auto b = submit(2);
+  settle();
+  BOOST_TEST(brief(b) == "recorded");
+  advance_in_steps(limits::write_wait_max - 10ms, 5ms);
+  BOOST_TEST(brief(a) == "-");
+  advance_in_steps(10ms, 5ms);
+  BOOST_TEST(brief(a) == to_string(errc::unavailable));
+  BOOST_TEST(!durable(1));
+  // The session is not to blame.
+  BOOST_TEST(db.sessions == 1u);
+  auto c = submit(3);
+  settle();
+  BOOST_TEST(brief(c) == "recorded");
+  // In doubt, it stays so.
+  db.faults.push_back(store_fault::in_doubt_lost);
+  auto d = submit(1);
+  settle();
+  advance_in_steps(limits::write_wait_max, 5ms);
+  BOOST_TEST(brief(d) == to_string(errc::in_doubt));
+}
+
 BOOST_AUTO_TEST_CASE(a_held_key_never_shares_a_batch_with_new_ones) {
   db.held.insert(numbered_uuid(1));
   start();
@@ -343,6 +368,35 @@ BOOST_AUTO_TEST_CASE(a_doubtful_batch_that_had_landed_is_recorded) {
   BOOST_REQUIRE(db.batches.size() == 2u);
   BOOST_TEST((db.batches[0] == db.batches[1]));
   BOOST_TEST(db.rows.size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(what_a_lost_commit_recorded_is_told_before_its_answer) {
+  std::vector<commit_notice> told;
+  answer<record_result> a;
+  options.on_committed = [&](const commit_notices_ptr& notices) {
+    BOOST_TEST(brief(a) == "-");
+    told.insert(told.end(), notices->begin(), notices->end());
+  };
+  start();
+  db.faults.push_back(store_fault::in_doubt_landed);
+  a = submit(1);
+  auto same = submit(1);
+  settle();
+  BOOST_TEST(told.empty());
+  advance(limits::backoff_min);
+  BOOST_TEST(brief(a) == "recorded");
+  BOOST_TEST(brief(same) == "replayed");
+  BOOST_REQUIRE(told.size() == 1u);
+  const auto& row = db.rows.begin()->second.purchase;
+  BOOST_TEST(told[0].branch_id == "b1");
+  BOOST_TEST(told[0].seq == row.outbox_seq);
+  BOOST_TEST((told[0].event_id == row.event_id));
+  BOOST_TEST((told[0].recorded_at == row.recorded_at));
+  // A replay that was never in doubt is told to nobody.
+  auto again = submit(1);
+  settle();
+  BOOST_TEST(brief(again) == "replayed");
+  BOOST_TEST(told.size() == 1u);
 }
 
 BOOST_AUTO_TEST_CASE(a_doubtful_batch_that_was_lost_is_recorded_once) {

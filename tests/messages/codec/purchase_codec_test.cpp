@@ -1,5 +1,7 @@
 #include <boost/test/unit_test.hpp>
 
+#include <fmt/format.h>
+
 #include "messages/codec/json.hpp"
 #include "messages/codec/purchase_codec.hpp"
 #include "messages/core/limits.hpp"
@@ -416,8 +418,8 @@ BOOST_AUTO_TEST_CASE(a_price_is_a_string_or_a_number_read_from_its_digits) {
     {"0.29", 29},
     {"1.15e1", 1150},
     {"29e-2", 29},
-    {"\"100000000.00\"", 10'000'000'000},
-    {"1e8", 10'000'000'000},
+    {"\"1000000.00\"", 100'000'000},
+    {"1e6", 100'000'000},
   };
   for (auto [price, amount] : good)
     BOOST_TEST(accept(with(price)).total == amount, price);
@@ -426,6 +428,9 @@ BOOST_AUTO_TEST_CASE(a_price_is_a_string_or_a_number_read_from_its_digits) {
                      "-0.01", "100000000.01", "\"100000001\"", "1e9",
                      "1e999999999", "1e-999999999", "\"4.50\\u0000\""})
     BOOST_TEST(pointers(with(price)) == "/items/0/unit_price", price);
+  // A price as high as it may be is refused for the total alone.
+  for (auto price : {"\"100000000.00\"", "1e8"})
+    BOOST_TEST(pointers(with(price)) == "/items", price);
   BOOST_TEST(detail(with("4.505")).find("2 fraction digits")
              != std::string::npos);
 }
@@ -436,12 +441,38 @@ BOOST_AUTO_TEST_CASE(prices_follow_the_currency) {
                        + std::string{price});
   };
   chain.currency = find_currency("JPY").value();
-  BOOST_TEST(accept(with("100000000")).total == 100'000'000);
+  BOOST_TEST(accept(with("1000000")).total == 1'000'000);
+  BOOST_TEST(pointers(with("100000000")) == "/items");
   BOOST_TEST(pointers(with("100000001")) == "/items/0/unit_price");
   BOOST_TEST(pointers(with("1.0")) == "/items/0/unit_price");
   chain.currency = find_currency("CLF").value();
-  BOOST_TEST(accept(with("100000000.0000")).total == 1'000'000'000'000);
+  BOOST_TEST(accept(with("1000000.0000")).total == 10'000'000'000);
+  BOOST_TEST(pointers(with("100000000.0000")) == "/items");
   BOOST_TEST(pointers(with("100000000.0001")) == "/items/0/unit_price");
+}
+
+BOOST_AUTO_TEST_CASE(a_total_has_a_bound) {
+  auto two = [](std::string_view a, std::string_view b) {
+    return body{}.with(
+      "items", fmt::format(R"([{{"product_id":"a","qty":1,"unit_price":{}}},)"
+                           R"({{"product_id":"b","qty":1,"unit_price":{}}}])",
+                           a, b));
+  };
+  for (auto code : {"USD", "JPY", "KWD"}) {
+    chain.currency = find_currency(code).value();
+    BOOST_TEST(accept(two("999999", "1")).items.size() == 2u, code);
+    BOOST_TEST(pointers(two("999999", "2")) == "/items", code);
+    BOOST_TEST(pointers(two("100000000", "100000000")) == "/items", code);
+  }
+  chain.currency = find_currency("USD").value();
+  BOOST_TEST(accept(two("999999.99", "0.01")).total == 100'000'000);
+  BOOST_TEST(pointers(two("999999.99", "0.02")) == "/items");
+  BOOST_TEST(detail(two("999999.99", "0.02")).find("1000000")
+             != std::string::npos);
+  // Unless set otherwise.
+  context.total_major_max = 10;
+  BOOST_TEST(accept(two("9", "1.00")).total == 1'000);
+  BOOST_TEST(pointers(two("9", "1.01")) == "/items");
 }
 
 BOOST_AUTO_TEST_CASE(a_name_has_up_to_200_code_points) {
@@ -649,6 +680,7 @@ BOOST_AUTO_TEST_CASE(verdicts_have_names) {
   BOOST_TEST(to_string(verdict::receipt_taken) == "receipt-taken");
   BOOST_TEST(to_string(verdict::customer_unknown) == "customer-unknown");
   BOOST_TEST(to_string(verdict::in_progress) == "in-progress");
+  BOOST_TEST(to_string(verdict::unavailable) == "unavailable");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -46,6 +46,8 @@ BOOST_AUTO_TEST_CASE(a_sqlstate_says_what_to_do_next) {
     {"58030", failure::exhausted}, // An I/O error.
     {"57014", failure::exhausted}, // A statement time-out.
     {"25006", failure::exhausted}, // A standby.
+    {"42P01", failure::exhausted}, // A table that is gone.
+    {"42501", failure::exhausted}, // Rights that were taken.
     {"42601", failure::bug},       // A syntax error.
     {"", failure::bug},
   };

@@ -135,6 +135,15 @@ std::string foreign_insert(const purchase& x) {
     x.branch_id, to_string(x.idempotency_key), x.receipt_id);
 }
 
+/// The DSN with options for the server's session.
+std::string with_options(const std::string& dsn, const std::string& options) {
+  std::string escaped;
+  for (char c : options)
+    escaped += c == ' ' ? "%20" : c == '=' ? "%3D" : std::string(1, c);
+  return dsn + (dsn.find('?') == std::string::npos ? "?" : "&")
+         + "options=" + escaped;
+}
+
 } // namespace
 
 // -- one purchase -------------------------------------------------------------
@@ -633,12 +642,14 @@ BOOST_FIXTURE_TEST_CASE(a_foreign_row_that_appears_while_writing_is_seen,
                == (i == 3 ? verdict::key_reused : verdict::recorded));
 }
 
+// -- our own trouble ----------------------------------------------------------
+
 BOOST_FIXTURE_TEST_CASE(a_locked_table_is_given_up_in_bounded_time, fixture) {
   psql->run("BEGIN; LOCK TABLE purchases IN SHARE MODE");
   auto begin = steady_clock::now();
   auto batch = make.make_many(300, 1);
   for (const auto& x : record(batch))
-    BOOST_TEST(x.outcome == verdict::in_progress);
+    BOOST_TEST(x.outcome == verdict::unavailable);
   BOOST_TEST((steady_clock::now() - begin < 5s));
   psql->run("ROLLBACK");
   for (const auto& x : record_all(*store, batch))
@@ -652,7 +663,144 @@ BOOST_FIXTURE_TEST_CASE(a_value_that_the_server_refuses_costs_only_its_own,
   auto results = record(batch);
   for (size_t i = 0; i < batch.size(); ++i)
     BOOST_TEST(results[i].outcome
-               == (i == 4 ? verdict::in_progress : verdict::recorded));
+               == (i == 4 ? verdict::unavailable : verdict::recorded));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_table_that_stays_locked_ends_the_session, fixture) {
+  for (auto mode : {"SHARE", "ACCESS EXCLUSIVE"}) {
+    psql->run(fmt::format("BEGIN; LOCK TABLE purchases IN {} MODE", mode));
+    auto batch = make.make_many(3);
+    caf::error why;
+    BOOST_TEST(eventually([&] {
+      auto done = store->record(batch);
+      if (!done)
+        why = done.error();
+      else
+        for (const auto& x : done->results)
+          BOOST_TEST(x.outcome == verdict::unavailable);
+      return !done;
+    }));
+    BOOST_TEST((why == errc::unavailable));
+    BOOST_TEST(describe(why).find("lock timeout") != std::string::npos);
+    auto next = open_purchase_store(dsn, reference_to());
+    BOOST_REQUIRE(!next);
+    BOOST_TEST((next.error() == errc::unavailable));
+    psql->run("ROLLBACK");
+    store = open_purchases(dsn);
+    for (const auto& x : record_all(*store, batch))
+      BOOST_TEST(x.outcome == verdict::recorded);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(a_key_is_in_progress_only_while_a_writer_holds_it,
+                        fixture) {
+  auto batch = make.make_many(9);
+  psql->run(fmt::format("SELECT pg_advisory_lock({}), pg_advisory_lock({})",
+                        postgres::key_lock(*batch[2]),
+                        postgres::receipt_lock(*batch[5])));
+  auto results = record(batch);
+  for (size_t i = 0; i < batch.size(); ++i)
+    BOOST_TEST(
+      results[i].outcome
+      == (i == 2 || i == 5 ? verdict::in_progress : verdict::recorded));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_customer_whom_somebody_makes_known_is_no_held_key,
+                        fixture) {
+  auto customer = make.new_id();
+  auto batch = make.make_many(5);
+  batch[3] = changed(batch[3], [&](purchase& x) {
+    x.user_id = customer;
+    x.new_customer = true;
+  });
+  psql->run(fmt::format("BEGIN; INSERT INTO customers VALUES ('{}', now())",
+                        to_string(customer)));
+  auto results = record(batch);
+  for (size_t i = 0; i < batch.size(); ++i)
+    BOOST_TEST(results[i].outcome
+               == (i == 3 ? verdict::unavailable : verdict::recorded));
+  psql->run("ROLLBACK");
+  BOOST_TEST(outcome(batch[3]) == verdict::recorded);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_branch_without_a_time_zone_stops_no_other, fixture) {
+  auto chain = default_chain();
+  for (auto& x : chain.branches)
+    if (x.id == "branch-2")
+      x.time_zone = "Mars/Olympus_Mons";
+  auto zoned = must(open_purchase_store(dsn, reference_to(chain)));
+  auto lost = make.make([](purchase& x) { x.branch_id = "branch-2"; });
+  auto rival
+    = changed(lost, [&](purchase& x) { x.idempotency_key = make.new_id(); });
+  auto done
+    = must(zoned->record({make.make(), lost, make.make(), lost, rival}));
+  for (size_t i = 0; i < done.results.size(); ++i)
+    BOOST_TEST(
+      done.results[i].outcome
+      == (i == 0 || i == 2 ? verdict::recorded : verdict::unavailable));
+  check_rows(2, 2);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_missing_partition_is_our_trouble, fixture) {
+  psql->run("DO $$ DECLARE x regclass; BEGIN FOR x IN SELECT inhrelid FROM "
+            "pg_inherits WHERE inhparent = 'outbox_events'::regclass "
+            "LOOP EXECUTE format('DROP TABLE %s', x); END LOOP; END $$");
+  auto done = store->record(make.make_many(2));
+  BOOST_REQUIRE(!done);
+  BOOST_TEST((done.error() == errc::unavailable));
+  auto next = open_purchase_store(dsn, reference_to());
+  BOOST_REQUIRE(!next);
+  BOOST_TEST((next.error() == errc::unavailable));
+  BOOST_TEST(describe(next.error()).find("no partition") != std::string::npos);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_table_that_is_gone_is_our_trouble, fixture) {
+  for (auto table :
+       {"purchases", "purchase_items", "customers", "outbox_events"}) {
+    psql->run(fmt::format("ALTER TABLE {} RENAME TO elsewhere", table));
+    auto done = store->record(make.make_many(2));
+    BOOST_REQUIRE(!done);
+    BOOST_TEST((done.error() == errc::unavailable), table);
+    auto next = open_purchase_store(dsn, reference_to());
+    BOOST_REQUIRE(!next);
+    BOOST_TEST((next.error() == errc::unavailable), table);
+    BOOST_TEST(describe(next.error()).find(table) != std::string::npos);
+    psql->run(fmt::format("ALTER TABLE elsewhere RENAME TO {}", table));
+    store = open_purchases(dsn);
+    BOOST_TEST(outcome(make.make()) == verdict::recorded);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(rights_that_were_taken_are_our_trouble, fixture) {
+  psql->run("DROP ROLE IF EXISTS clerk; CREATE ROLE clerk;"
+            "GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO clerk;"
+            "GRANT USAGE ON SEQUENCE outbox_seq TO clerk");
+  auto as_clerk = with_options(dsn, "-c role=clerk");
+  store = open_purchases(as_clerk);
+  BOOST_TEST(outcome(make.make()) == verdict::recorded);
+  psql->run("REVOKE INSERT ON purchase_items FROM clerk");
+  auto done = store->record({make.make()});
+  BOOST_REQUIRE(!done);
+  BOOST_TEST((done.error() == errc::unavailable));
+  auto next = open_purchase_store(as_clerk, reference_to());
+  BOOST_REQUIRE(!next);
+  BOOST_TEST((next.error() == errc::unavailable));
+  store.reset();
+  psql->run("DROP OWNED BY clerk; DROP ROLE clerk");
+}
+
+BOOST_FIXTURE_TEST_CASE(a_server_that_takes_no_writes_is_not_written_to,
+                        fixture) {
+  auto next = open_purchase_store(
+    with_options(dsn, "-c default_transaction_read_only=on"), reference_to());
+  BOOST_REQUIRE(!next);
+  BOOST_TEST((next.error() == errc::unavailable));
+  BOOST_TEST(describe(next.error()).find("read-only") != std::string::npos);
+}
+
+BOOST_FIXTURE_TEST_CASE(opening_a_store_leaves_nothing_behind, fixture) {
+  open_purchases(dsn);
+  check_rows(0, 0);
 }
 
 // -- lost connections ---------------------------------------------------------
@@ -666,8 +814,14 @@ BOOST_FIXTURE_TEST_CASE(a_commit_whose_answer_is_lost_is_settled_as_replayed,
   BOOST_TEST(network.has_cut());
   BOOST_REQUIRE(!done);
   BOOST_TEST((done.error() == errc::in_doubt));
-  for (const auto& x : record_all(*store, batch))
+  for (const auto& x : record_all(*store, batch)) {
     BOOST_TEST(x.outcome == verdict::replayed);
+    // Enough for the commit notice that nobody has sent.
+    BOOST_TEST(x.purchase.outbox_seq
+               == number(*psql, fmt::format("SELECT seq FROM outbox_events "
+                                            "WHERE event_id = '{}'",
+                                            to_string(x.purchase.event_id))));
+  }
   check_rows(5, 5);
   // A broken connection stays broken.
   BOOST_TEST((cut->record(batch).error() == errc::unavailable));
@@ -774,8 +928,10 @@ BOOST_FIXTURE_TEST_CASE(a_writer_has_its_id_before_its_numbers, fixture) {
     });
     seen = true;
   }};
-  while (!seen)
-    BOOST_TEST(outcome(make.make()) == verdict::in_progress);
+  while (!seen) {
+    auto done = store->record({make.make()});
+    BOOST_TEST((!done || done->results[0].outcome == verdict::unavailable));
+  }
   watcher.join();
   BOOST_TEST(id != "");
   BOOST_TEST(id != "none");
