@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <string>
@@ -33,6 +34,16 @@ void find_purchase(gateway_pointer self, const gateway_call_ptr& call,
         answer_json(self, *call, encode_details(*found, unit));
       },
       [self, call](const caf::error& err) { fail(self, *call, err); });
+}
+
+/// Whether the writers have a purchase with this key, begun or not.
+bool is_submitted(const gateway_state& state, std::string_view branch_id,
+                  const uuid& key) {
+  return std::any_of(
+    state.submits.begin(), state.submits.end(), [&](const auto& x) {
+      const auto& what = *x.second.what;
+      return what.idempotency_key == key && what.branch_id == branch_id;
+    });
 }
 
 /// The till's branch, or all for the owner.
@@ -108,6 +119,8 @@ void find_by_key(gateway_pointer self, const gateway_call_ptr& call) {
       && call->who.branch_id != *branch_id.value)
     return fail(self, *call,
                 problems::forbidden("This key is for another branch."));
+  if (is_submitted(self->state, *branch_id.value, *parsed))
+    return fail(self, *call, problems::in_progress());
   purchase_key lookup;
   lookup.branches = {*branch_id.value};
   lookup.idempotency_key = *parsed;

@@ -124,8 +124,8 @@ void submit(gateway_pointer self, const gateway_call_ptr& call, purchase x) {
   auto id = ++state.last_submit;
   submission what{std::make_shared<const purchase>(std::move(x)),
                   self->clock().now() + limits::write_wait_max, *permit};
-  state.submits.emplace(
-    id, gateway_state::submitted{what.deadline + answer_grace, call});
+  state.submits.emplace(id, gateway_state::submitted{
+                              what.deadline + answer_grace, call, what.what});
   self
     ->request((*permit)->writer(), caf::infinite, atom::submit_v,
               std::move(what))

@@ -40,6 +40,7 @@ struct gateway_state {
   struct submitted {
     caf::actor_clock::time_point deadline;
     gateway_call_ptr call;
+    purchase_ptr what;
   };
   std::map<uint64_t, submitted> submits;
   uint64_t last_submit = 0;

@@ -15,9 +15,10 @@ publish_queue::publish_queue(size_t notices_max, uint64_t seed)
 // -- in -----------------------------------------------------------------------
 
 void publish_queue::admit(commit_notice notice) {
-  assert(notice.payload);
   if (known_.contains(notice.seq) || is_behind(notice))
     return;
+  if (!notice.payload)
+    fall_behind(notice.branch_id, notice.seq);
   if (known_.size() >= notices_max_ && !make_room())
     fall_behind(notice.branch_id, notice.seq);
   // Making room may have put this very branch behind.

@@ -52,7 +52,8 @@ public:
 
   // -- in -----------------------------------------------------------------
 
-  /// Takes a notice in, unless it is known or its branch is behind.
+  /// Takes a notice in, unless it is known or its branch is behind. Without a
+  /// payload it puts its branch behind: the table has it.
   void admit(commit_notice notice);
 
   /// Takes in `rows`, all NEW rows of the table with `from <= seq < to`.

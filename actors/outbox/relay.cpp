@@ -379,16 +379,8 @@ void step(self_pointer self) {
 void take_committed(self_pointer self,
                     const std::vector<commit_notice>& notices) {
   fault_point("outbox-relay.committed");
-  auto& state = self->state;
-  for (auto& notice : notices) {
-    if (notice.payload) {
-      state.queue->admit(notice);
-      continue;
-    }
-    // A COMMIT in doubt that turned out to be durable: the table has the bytes.
-    state.scan_from = 0;
-    state.poll_at = self->clock().now();
-  }
+  for (auto& notice : notices)
+    self->state.queue->admit(notice);
   step(self);
 }
 

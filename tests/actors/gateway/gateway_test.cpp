@@ -876,6 +876,22 @@ BOOST_AUTO_TEST_CASE(a_lookup_by_key_searches_one_branch) {
   BOOST_TEST(header(reply, "Retry-After").has_value());
 }
 
+// Goal: a purchase that waits for its writer has no lock yet, and is in progress
+// all the same.
+BOOST_AUTO_TEST_CASE(did_it_land_knows_what_this_node_has_accepted) {
+  auto path
+    = "/purchases?branch_id=branch-1&idempotency_key=" + std::string{key};
+  play.find = [](const purchase_key&) -> caf::result<purchase_details_ptr> {
+    return purchase_details_ptr{};
+  };
+  auto mute = sys.spawn(mute_writer);
+  use(mute);
+  check_fails(make("GET", path, "till-1"), 404, "not-found");
+  post(sale());
+  check_fails(make("GET", path, "till-1"), 409, "request-in-progress");
+  end(mute);
+}
+
 BOOST_AUTO_TEST_CASE(bad_parameters_are_a_400_that_names_them) {
   auto lookup
     = "/purchases?branch_id=branch-1&idempotency_key=" + std::string{key};

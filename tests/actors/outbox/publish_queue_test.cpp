@@ -68,6 +68,20 @@ BOOST_FIXTURE_TEST_SUITE(publish_queue_suite, fixture)
 
 // -- in -----------------------------------------------------------------------
 
+BOOST_AUTO_TEST_CASE(a_notice_without_payload_is_read_from_the_table) {
+  read_table();
+  admit("a", 1, 1);
+  auto settled = notice("b", 3);
+  settled.payload = nullptr;
+  uut.admit(settled);
+  check(send_all(), {1});
+  BOOST_REQUIRE(uut.gap(100));
+  BOOST_TEST(*uut.gap(100) == 3);
+  read_table({notice("b", 3)});
+  check(send_all(), {3});
+  BOOST_TEST(!uut.gap(100));
+}
+
 BOOST_AUTO_TEST_CASE(before_the_table_is_read_notices_are_ignored) {
   admit("a", 1, 1);
   BOOST_TEST(uut.size() == 0u);
