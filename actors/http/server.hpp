@@ -1,7 +1,6 @@
 #pragma once
 
-#include "messages/core/limits.hpp"
-#include "messages/model/http.hpp"
+#include "actors/http/server_options.hpp"
 
 #include <caf/expected.hpp>
 
@@ -17,36 +16,15 @@ namespace tillstream {
 
 struct server_core;
 
-/// Tuning of an HTTP server. The defaults are the limits of the system.
-struct http_server_options {
-  /// An IPv4 or IPv6 address, e.g. `0.0.0.0` or `::`.
-  std::string address = "127.0.0.1";
-
-  /// 0: any free port.
-  uint16_t port = 0;
-
-  /// Takes each request, on the I/O thread: must not block. Keeps the exchange
-  /// until it answers; dropping it answers 500.
-  std::function<void(http_exchange_ptr)> on_request = nullptr;
-
-  size_t connections_max = limits::connections_max;
-  size_t streams_max = limits::streams_max;
-  std::chrono::milliseconds request_deadline{limits::request_deadline};
-  std::chrono::milliseconds keep_alive_max{limits::keep_alive_max};
-  std::chrono::milliseconds answer_max{limits::exchange_answer_max};
-  std::chrono::milliseconds write_max{limits::reply_write_max};
-  std::chrono::milliseconds linger_max{limits::linger_max};
-};
-
 /// The HTTP/1.1 edge: frames requests strictly, hands them over, writes the
 /// answers back.
 ///
 /// - Thread: one of its own carries all connections. `reply` of an exchange may
 ///   come from any thread, also after the server is gone.
-/// - Limits: open connections, live replies among them, one request at a time
-/// on
-///   each (pipelined ones wait unread), bytes of header and body, one absolute
-///   deadline for reading a request, one for its answer, one for writing it.
+/// - Limits: open connections, live replies among them, one request at
+///   a time on each (pipelined ones wait unread), bytes of header and body, one
+///   absolute deadline for reading a request, one for its answer, one for
+///   writing it.
 /// - Failure: what cannot be framed without doubt is refused and the connection
 ///   closed (ARCHITECTURE, 18).
 class http_server {

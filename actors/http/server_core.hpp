@@ -1,6 +1,6 @@
 #pragma once
 
-#include "actors/http/server.hpp"
+#include "actors/http/server_options.hpp"
 
 #include <boost/asio/io_context.hpp>
 

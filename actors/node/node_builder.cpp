@@ -221,8 +221,8 @@ private:
       aggregate_writers_.push_back(detached<aggregate_writer_actor>(
         stage::storage, "aggregate-writer", aggregate_writer, writing));
     shard_manager_options options;
-    options.lease = lease_;
-    options.load = load_;
+    options.lease = published_.own_lease;
+    options.load = published_.load;
     options.view = from_.directory;
     options.writers = std::make_shared<writer_pool>(aggregate_writers_);
     options.reader = readers_.aggregates;
@@ -230,7 +230,7 @@ private:
     options.relay = all_.relay;
     options.start_consumer
       = [sys = &sys_, broker = from_.broker,
-         state = broker_state_](shard_manager_actor owner) {
+         state = published_.broker](shard_manager_actor owner) {
           return start_consumer(*sys, broker, state, std::move(owner));
         };
     shards_ = spawn_actor(sys_, shard_manager, std::move(options));
@@ -252,13 +252,13 @@ private:
     };
     options.shards = shards_;
     if (shards_)
-      options.broker = broker_state_;
-    options.load = load_;
-    options.own_lease = lease_;
-    options.view = owners_;
+      options.broker = published_.broker;
+    options.load = published_.load;
+    options.own_lease = published_.own_lease;
+    options.view = published_.owners;
     options.leave_max = shutdown_share(how_);
-    all_.ownership = spawn_actor<caf::detached>(sys_, ownership_manager,
-                                                std::move(options));
+    all_.ownership
+      = spawn_actor<caf::detached>(sys_, ownership_manager, std::move(options));
     ends_in(stage::work, "ownership", all_.ownership);
     caf::anon_send(all_.ownership, atom::update_v,
                    branch_ids(*from_.directory->get()->chain()));
@@ -288,7 +288,7 @@ private:
     options.node = from_.name;
     options.peers = peers_;
     options.fallback = tables;
-    options.owners = owners_;
+    options.owners = published_.owners;
     options.view = from_.directory;
     options.shards = shards_;
     options.reader = readers_.aggregates;
@@ -426,12 +426,15 @@ private:
   const node_resources& from_;
   const settings& how_;
   commit_feed_ptr feed_ = std::make_shared<commit_feed>();
-  lease_ptr lease_ = std::make_shared<lease>();
-  snapshot_holder_ptr<broker_state> broker_state_
-    = std::make_shared<snapshot_holder<broker_state>>();
-  snapshot_holder_ptr<shard_load> load_
-    = std::make_shared<snapshot_holder<shard_load>>();
-  ownership_view_ptr owners_ = std::make_shared<ownership_view>();
+  /// What one actor publishes and others read.
+  struct {
+    lease_ptr own_lease = std::make_shared<lease>();
+    ownership_view_ptr owners = std::make_shared<ownership_view>();
+    snapshot_holder_ptr<broker_state> broker
+      = std::make_shared<snapshot_holder<broker_state>>();
+    snapshot_holder_ptr<shard_load> load
+      = std::make_shared<snapshot_holder<shard_load>>();
+  } published_;
   struct {
     purchase_lookup_actor purchases;
     backlog_reader_actor backlog;

@@ -30,56 +30,16 @@ LIBRARIES = {
 
 # What is as it is on purpose. Key: the violation up to its first ' ('.
 EXCEPTIONS = {
+    "circle: actors/aggregation: aggregate_shard aggregate_shard_steps":
+        "one actor in three sources; the steps are their common header",
+    "lines: actors/aggregation/shard_manager.cpp":
+        "608 lines until QUERY's single form of a query is removed",
+    "members: analytics_plan": "row: what a query asks for, once it is read",
     "members: settings": "options: one member for each flag",
     "members: purchase_event": "row: what an event says",
     "members: sale_columns": "row: the columns of one INSERT",
 }
 
-# ---------------------------------------------------------------------------
-# TEMPORARY: known violations that are being removed. To be emptied; then
-# delete this list. An entry without a violation is only mentioned.
-TEMPORARY = {
-    "readme: messages/core",
-    "readme: messages/model",
-    "readme: messages/codec",
-    "readme: messages/protocol",
-    "readme: storage/ports",
-    "readme: storage/postgres",
-    "readme: storage/verify",
-    "readme: storage/nats",
-    "readme: storage/lake",
-    "readme: storage/servers",
-    "readme: actors/runtime",
-    "readme: actors/http",
-    "readme: actors/directory",
-    "readme: actors/intake",
-    "readme: actors/outbox",
-    "readme: actors/cluster",
-    "readme: actors/upkeep",
-    "readme: actors/aggregation",
-    "readme: actors/query",
-    "readme: actors/gateway",
-    "circle: storage/postgres: pipeline session",
-    "circle: actors/http: connection server",
-    "circle: actors/query: answer plan",
-    "circle: actors/gateway: call gateway sign_in",
-    "lines: storage/nats/event_source.cpp",
-    "lines: storage/postgres/apply_transaction.cpp",
-    "lines: storage/postgres/purchase_store.cpp",
-    "lines: actors/aggregation/aggregate_shard.cpp",
-    "lines: actors/aggregation/branch_cache.cpp",
-    "lines: actors/cluster/ownership.cpp",
-    "lines: actors/gateway/gateway.cpp",
-    "lines: actors/http/connection.cpp",
-    "lines: actors/query/answer.cpp",
-    "lines: actors/query/plan.cpp",
-    "members: aggregate_shard_state",
-    "members: ownership_state",
-    "members: http_connection",
-    "members: analytics_plan",
-    "members: event_source_impl",
-}
-# ---------------------------------------------------------------------------
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)
 ROOM = re.compile(r"tillstream_room\(\s*(\S+)(.*?)\)", re.DOTALL)
@@ -237,12 +197,9 @@ def main():
         for violation in check:
             found[violation.split(" (")[0]] = violation
     wrong = [text for key, text in found.items()
-             if key not in EXCEPTIONS and key not in TEMPORARY]
+             if key not in EXCEPTIONS]
     wrong += [f"exception: '{key}' is not needed any more"
               for key in EXCEPTIONS if key not in found]
-    for key in TEMPORARY:
-        if key not in found:
-            print(f"done, take it off TEMPORARY: {key}")
     for text in wrong:
         print(text)
     print(f"{len(rooms)} rooms, {len(files)} files, {len(wrong)} violations")
