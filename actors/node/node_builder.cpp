@@ -105,7 +105,7 @@ public:
     all_.stages.resize(stages);
   }
 
-  node_actors spawn() {
+  node_actors build() {
     spawn_relay();
     spawn_purchase_readers();
     if (how_.roles.shards || how_.roles.query)
@@ -457,7 +457,7 @@ std::chrono::milliseconds shutdown_share(const settings& how) {
 }
 
 node_actors spawn_node(caf::actor_system& sys, const node_resources& from) {
-  return node_builder{sys, from}.spawn();
+  return node_builder{sys, from}.build();
 }
 
 } // namespace tillstream
