@@ -52,9 +52,12 @@ public:
     options.stages = std::move(actors_.stages);
     options.on_give_up = std::move(on_give_up);
     root_ = spawn_actor(sys_, root_supervisor, std::move(options));
-    from_.server->serve([now = actors_.gateway_now](http_exchange_ptr x) {
-      if (auto gateway = now->get())
-        caf::anon_send(*gateway, atom::request_v, std::move(x));
+    from_.server->serve([now = actors_.gateway_now,
+                         supervisor = actors_.gateway](http_exchange_ptr x) {
+      // Its supervisor may not have started it yet, and then keeps the request.
+      auto running = now->get();
+      caf::anon_send(running ? *running : supervisor, atom::request_v,
+                     std::move(x));
     });
     caf::anon_send(actors_.ownership, atom::open_v,
                    from_.how.listen_address + ":" + std::to_string(port()));
