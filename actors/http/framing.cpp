@@ -1,5 +1,7 @@
 #include "actors/http/framing.hpp"
 
+#include "messages/core/text.hpp"
+
 #include <algorithm>
 #include <charconv>
 
@@ -21,20 +23,6 @@ request_framing malformed(std::string_view reason) {
 bool is_control(char c) {
   auto x = static_cast<unsigned char>(c);
   return (x < 0x20 && c != '\t') || x == 0x7f;
-}
-
-/// Compares with a name in lower case.
-bool names(std::string_view field, std::string_view lower) {
-  return std::equal(
-    field.begin(), field.end(), lower.begin(), lower.end(),
-    [](char x, char y) { return (x >= 'A' && x <= 'Z' ? x + 32 : x) == y; });
-}
-
-std::string_view trim(std::string_view x) {
-  auto first = x.find_first_not_of(" \t");
-  if (first == std::string_view::npos)
-    return {};
-  return x.substr(first, x.find_last_not_of(" \t") - first + 1);
 }
 
 /// Plain digits only: no sign, no list, nothing that overflows.
@@ -67,14 +55,14 @@ public:
 
 private:
   std::string_view take_field(std::string_view name, std::string_view value) {
-    if (names(name, "transfer-encoding")) {
+    if (equals_nocase(name, "transfer-encoding")) {
       transfer_encoding = true;
-    } else if (names(name, "content-length")) {
+    } else if (equals_nocase(name, "content-length")) {
       if (++lengths_ > 1)
         return "more than one Content-Length";
       if (!parse_length(value, length))
         return "Content-Length is not a number";
-    } else if (names(name, "host")) {
+    } else if (equals_nocase(name, "host")) {
       if (++hosts_ > 1)
         return "more than one Host";
     }

@@ -1,5 +1,7 @@
 #include "actors/http/header_values.hpp"
 
+#include "messages/core/text.hpp"
+
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/rfc7230.hpp>
 
@@ -20,11 +22,6 @@ bool is_refused(const http::param_list& parameters) {
   return false;
 }
 
-std::string_view trim(std::string_view x) {
-  auto first = std::min(x.find_first_not_of(" \t"), x.size());
-  return x.substr(first, x.find_last_not_of(" \t") + 1 - first);
-}
-
 } // namespace
 
 bool same_word(std::string_view x, std::string_view y) {
@@ -43,8 +40,7 @@ bool accepts_gzip(const http_request& request) {
   auto by_star = false;
   // Not Beast's ext_list: it stops at a comma that follows a parameter.
   while (!rest.empty()) {
-    auto part = rest.substr(0, rest.find(','));
-    rest.remove_prefix(std::min(part.size() + 1, rest.size()));
+    auto part = next_part(rest, ',');
     auto coding = part.substr(0, part.find(';'));
     part.remove_prefix(coding.size());
     http::param_list parameters{{part.data(), part.size()}};
